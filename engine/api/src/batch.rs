@@ -1,0 +1,226 @@
+//! Entries, and the stretch of a file they come in.
+
+use crate::{Cursor, Place, SourceId};
+use p4journal::{Marker, Record};
+
+/// A run of whole entries from one file, borrowed from the reader that read it.
+#[derive(Clone, Copy, Debug)]
+pub struct Batch<'a> {
+    /// Where the entries come from.
+    pub source: &'a SourceId,
+    /// The place of the first byte.
+    pub start: Place,
+    /// The first entry is the first of its file, and another file came before.
+    pub did_rotate: bool,
+    /// The bytes of all entries, without a hole.
+    pub bytes: &'a [u8],
+    /// Where each entry ends.
+    pub spans: &'a [Span],
+    /// The transaction marks in this batch, each with the index of its entry.
+    pub marks: &'a [(u32, Marker)],
+    /// The cursor of a listener that has settled the whole batch.
+    pub end: &'a Cursor,
+}
+
+/// One entry of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its end, in bytes from the start of the batch.
+    pub end: u32,
+    /// The line feeds in it.
+    pub lines: u32,
+    /// It is not a whole record: torn, or cut at a bound.
+    pub incomplete: bool,
+}
+
+impl<'a> Batch<'a> {
+    /// The entries in order.
+    pub fn entries(&self) -> Entries<'a> {
+        Entries { batch: *self, index: 0, offset: 0, place: self.start, marks: self.marks }
+    }
+
+    /// How many entries there are: at least one.
+    pub const fn len(&self) -> usize {
+        self.spans.len()
+    }
+
+    /// Whether there is no entry, which does not happen in a batch that a
+    /// reader hands out.
+    pub const fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+
+    /// The time of the last transaction mark, in seconds since 1970.
+    pub fn last_time(&self) -> Option<i64> {
+        self.marks.last().map(|(_, mark)| mark.time)
+    }
+}
+
+/// One journal record or one log line, with its place.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// Where it comes from.
+    pub source: &'a SourceId,
+    /// The place of its first byte.
+    pub place: Place,
+    /// Its bytes, with the line end.
+    pub bytes: &'a [u8],
+    /// The line feeds in it: a record with a description has many.
+    pub lines: u32,
+    /// It is the first of its file, and another file came before.
+    pub did_rotate: bool,
+    /// It is not a whole record: torn, or cut at a bound.
+    pub incomplete: bool,
+    /// The mark that closes the record's transaction, when the batch has it.
+    pub closed_by: Option<Marker>,
+}
+
+impl<'a> Entry<'a> {
+    /// The entry as a journal record; `None` when it is not one.
+    pub fn record(&self) -> Option<Record<'a>> {
+        if self.incomplete { None } else { Record::parse(self.bytes).ok() }
+    }
+
+    /// The id that stays the same for ever: `source/sequence/offset`.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.source, self.place.id())
+    }
+
+    /// The place behind the entry.
+    pub fn end(&self) -> Place {
+        self.place.advance(self.bytes.len() as u64, u64::from(self.lines))
+    }
+}
+
+/// The entries of a batch, in order.
+#[derive(Clone, Debug)]
+pub struct Entries<'a> {
+    batch: Batch<'a>,
+    index: usize,
+    offset: usize,
+    place: Place,
+    marks: &'a [(u32, Marker)],
+}
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Entry<'a>;
+
+    fn next(&mut self) -> Option<Entry<'a>> {
+        let span = self.batch.spans.get(self.index)?;
+        while let Some((first, rest)) = self.marks.split_first() {
+            if first.0 as usize >= self.index {
+                break;
+            }
+            self.marks = rest;
+        }
+        let entry = Entry {
+            source: self.batch.source,
+            place: self.place,
+            bytes: &self.batch.bytes[self.offset..span.end as usize],
+            lines: span.lines,
+            did_rotate: self.batch.did_rotate && self.index == 0,
+            incomplete: span.incomplete,
+            closed_by: self.marks.first().map(|(_, mark)| *mark),
+        };
+        self.index += 1;
+        self.offset = span.end as usize;
+        self.place = entry.end();
+        Some(entry)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let left = self.batch.spans.len() - self.index;
+        (left, Some(left))
+    }
+}
+
+impl ExactSizeIterator for Entries<'_> {}
+
+/// What a listener is handed: a batch, and which of its entries it said it
+/// handles.
+#[derive(Clone, Debug)]
+pub struct View<'a> {
+    batch: Batch<'a>,
+    /// One flag an entry; `None` when all are handled.
+    handled: Option<&'a [bool]>,
+    len: usize,
+}
+
+impl<'a> View<'a> {
+    /// All entries of a batch.
+    pub const fn all(batch: Batch<'a>) -> Self {
+        Self { batch, handled: None, len: batch.len() }
+    }
+
+    /// The entries whose flag is set; `handled` has one flag an entry.
+    pub fn some(batch: Batch<'a>, handled: &'a [bool]) -> Self {
+        assert_eq!(batch.len(), handled.len(), "one flag an entry");
+        let len = handled.iter().filter(|h| **h).count();
+        let handled = (len < handled.len()).then_some(handled);
+        Self { batch, handled, len }
+    }
+
+    /// The handled entries, in order.
+    pub fn entries(&self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
+        let handled = self.handled;
+        self.batch
+            .entries()
+            .enumerate()
+            .filter(move |(index, _)| handled.is_none_or(|h| h[*index]))
+            .map(|(_, entry)| entry)
+    }
+
+    /// How many entries are handled.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether no entry is handled.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The batch behind the view, with the entries that are not handled too.
+    pub const fn batch(&self) -> &Batch<'a> {
+        &self.batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_know_place_and_closing_mark() {
+        let source = SourceId::new("p4").unwrap();
+        let bytes = b"@pv@ 1 @db.x@ @a\nb@ \n@ex@ 7 100\n@pv@ 1 @db.x@ 2 \n";
+        let spans = [
+            Span { end: 21, lines: 2, incomplete: false },
+            Span { end: 32, lines: 1, incomplete: false },
+            Span { end: 49, lines: 1, incomplete: false },
+        ];
+        let marks = [(1, Marker { pid: 7, time: 100 })];
+        let end = Cursor::unproved(Place::default());
+        let start = Place { era: 0, sequence: 3, offset: 1000, line: 10 };
+        let batch = Batch {
+            source: &source,
+            start,
+            did_rotate: true,
+            bytes,
+            spans: &spans,
+            marks: &marks,
+            end: &end,
+        };
+        let all: Vec<_> = batch.entries().collect();
+        assert_eq!(all.len(), 3);
+        assert_eq!(all[0].id(), "p4/3/1000");
+        assert!(all[0].did_rotate && !all[1].did_rotate);
+        assert_eq!(all[0].closed_by, Some(Marker { pid: 7, time: 100 }));
+        assert_eq!(all[1].closed_by, Some(Marker { pid: 7, time: 100 }));
+        assert_eq!(all[2].closed_by, None, "its transaction is still open");
+        assert_eq!((all[2].place.offset, all[2].place.line), (1032, 13));
+        let view = View::some(batch, &[false, true, true]);
+        assert_eq!(view.len(), 2);
+        assert_eq!(view.entries().next().unwrap().bytes, b"@ex@ 7 100\n");
+    }
+}

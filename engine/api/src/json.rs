@@ -1,0 +1,283 @@
+//! Entries as JSON lines: what `Print` and `tripline journal cat` write.
+
+use crate::{Entry, Gap};
+use base64::Engine as _;
+use p4journal::{Marker, Record};
+use serde::Deserialize;
+use std::io::Write as _;
+
+/// Whether password and ticket hashes may leave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum Secrets {
+    /// They are replaced by `[redacted]`.
+    #[default]
+    Redact,
+    /// They are written as they stand.
+    Keep,
+}
+
+/// Appends one entry as a JSON object with a line feed.
+pub fn write_entry(out: &mut Vec<u8>, entry: &Entry<'_>, secrets: Secrets) {
+    write_head(out, entry);
+    match entry.record() {
+        Some(record) => write_record(out, &record, entry.closed_by, secrets),
+        None => write_raw(out, entry.bytes, secrets),
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// Appends a gap as a JSON object with a line feed.
+pub fn write_gap(out: &mut Vec<u8>, gap: &Gap) {
+    out.extend_from_slice(b"{\"id\":");
+    string(out, &gap.id());
+    out.extend_from_slice(b",\"source\":");
+    string(out, gap.source.as_str());
+    _ = write!(
+        out,
+        ",\"sequence\":{},\"line\":{},\"offset\":{},\"gap\":{{\"kind\":\"{}\"",
+        gap.to.sequence,
+        gap.to.line,
+        gap.to.offset,
+        gap.kind.name()
+    );
+    _ = write!(out, ",\"from\":\"{}\",\"to\":\"{}\"", gap.from.id(), gap.to.id());
+    match gap.missing {
+        Some((first, last)) => _ = write!(out, ",\"missing\":[{first},{last}]"),
+        None => out.extend_from_slice(b",\"missing\":null"),
+    }
+    match gap.bytes {
+        Some(bytes) => _ = write!(out, ",\"bytes\":{bytes}"),
+        None => out.extend_from_slice(b",\"bytes\":null"),
+    }
+    out.extend_from_slice(b",\"why\":");
+    string(out, &gap.why);
+    out.extend_from_slice(b",\"repair\":");
+    string(out, &gap.repair);
+    out.extend_from_slice(b"}}\n");
+}
+
+/// Appends `,"op":...` to `,"time":...`: the part of an entry's object that
+/// comes from the record itself.
+pub fn write_record(
+    out: &mut Vec<u8>,
+    record: &Record<'_>,
+    closed_by: Option<Marker>,
+    secrets: Secrets,
+) {
+    out.extend_from_slice(b",\"op\":\"");
+    out.extend_from_slice(record.op_text().as_bytes());
+    out.push(b'"');
+    if let Some(version) = record.version() {
+        out.extend_from_slice(b",\"version\":");
+        number(out, u64::from(version));
+    }
+    if let Some(table) = record.table() {
+        out.extend_from_slice(b",\"table\":");
+        string(out, table);
+    }
+    out.extend_from_slice(b",\"fields\":{");
+    let secret = secrets == Secrets::Redact && holds_secrets(record.table());
+    let mut first = true;
+    for (column, value) in record.columns() {
+        if !first {
+            out.push(b',');
+        }
+        first = false;
+        let name = column.text();
+        string(out, &name);
+        out.push(b':');
+        let text = value.text();
+        if secret && !text.is_empty() && !SAFE_COLUMNS.contains(&name.as_ref()) {
+            out.extend_from_slice(b"\"[redacted]\"");
+        } else {
+            bytes(out, &text);
+        }
+    }
+    out.push(b'}');
+    match closed_by {
+        Some(mark) => {
+            _ = write!(out, ",\"pid\":{},\"time\":{}", mark.pid, mark.time);
+        }
+        None => out.extend_from_slice(b",\"pid\":null,\"time\":null"),
+    }
+}
+
+/// Every column of a table with secrets that is not listed here is taken for
+/// one: a column of a future version must not leak because it is new.
+const SAFE_COLUMNS: &[&str] = &[
+    "user", "email", "jobView", "updateDate", "accessDate", "fullName", "strength",
+    "endDate", "type", "passDate", "passExpire", "passwordChangeDate", "attempts", "auth",
+    "host", "state",
+];
+
+fn holds_secrets(table: Option<&str>) -> bool {
+    table.is_some_and(|t| t.starts_with("db.user") || t.starts_with("db.ticket"))
+}
+
+fn write_head(out: &mut Vec<u8>, entry: &Entry<'_>) {
+    // Names are plain by construction: nothing to escape.
+    let source = entry.source.as_str().as_bytes();
+    out.extend_from_slice(b"{\"id\":\"");
+    out.extend_from_slice(source);
+    out.push(b'/');
+    number(out, entry.place.sequence);
+    out.push(b'/');
+    number(out, entry.place.offset);
+    if entry.place.era > 0 {
+        out.push(b'~');
+        number(out, u64::from(entry.place.era));
+    }
+    out.extend_from_slice(b"\",\"source\":\"");
+    out.extend_from_slice(source);
+    out.extend_from_slice(b"\",\"sequence\":");
+    number(out, entry.place.sequence);
+    out.extend_from_slice(b",\"line\":");
+    number(out, entry.place.line);
+    out.extend_from_slice(b",\"offset\":");
+    number(out, entry.place.offset);
+    out.extend_from_slice(if entry.did_rotate {
+        b",\"did_rotate\":true".as_slice()
+    } else {
+        b",\"did_rotate\":false"
+    });
+    out.extend_from_slice(if entry.incomplete {
+        b",\"incomplete\":true".as_slice()
+    } else {
+        b",\"incomplete\":false"
+    });
+}
+
+/// What is no record is shown as it stands, unless it might be a piece of one
+/// that holds secrets.
+fn write_raw(out: &mut Vec<u8>, raw: &[u8], secrets: Secrets) {
+    let suspect = [b"@db.user".as_slice(), b"@db.ticket"]
+        .iter()
+        .any(|name| memchr::memmem::find(raw, name).is_some());
+    out.extend_from_slice(b",\"op\":null,\"raw\":");
+    if suspect && secrets == Secrets::Redact {
+        out.extend_from_slice(b"\"[redacted]\"");
+    } else {
+        bytes(out, raw);
+    }
+}
+
+/// A JSON string, or `{"base64":"..."}` for what is not UTF-8.
+fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => string(out, text),
+        Err(_) => {
+            let encoded = base64::engine::general_purpose::STANDARD.encode(bytes);
+            out.extend_from_slice(b"{\"base64\":\"");
+            out.extend_from_slice(encoded.as_bytes());
+            out.extend_from_slice(b"\"}");
+        }
+    }
+}
+
+/// Most values need no escape, and there are millions of them: look first.
+fn string(out: &mut Vec<u8>, text: &str) {
+    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+    } else {
+        // Writing into a Vec cannot fail, and a str always serialises.
+        _ = serde_json::to_writer(out, text);
+    }
+}
+
+/// Decimal digits, without the detour over the formatter.
+fn number(out: &mut Vec<u8>, mut value: u64) {
+    let mut digits = [0_u8; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{GapKind, Place, SourceId};
+
+    fn entry<'a>(source: &'a SourceId, bytes: &'a [u8], incomplete: bool) -> Entry<'a> {
+        Entry {
+            source,
+            place: Place { era: 0, sequence: 12, offset: 3456, line: 40 },
+            bytes,
+            lines: 1,
+            did_rotate: false,
+            incomplete,
+            closed_by: Some(Marker { pid: 4711, time: 1_700_000_000 }),
+        }
+    }
+
+    fn json(bytes: &[u8], incomplete: bool, secrets: Secrets) -> serde_json::Value {
+        let source = SourceId::new("p4").unwrap();
+        let mut out = Vec::new();
+        write_entry(&mut out, &entry(&source, bytes, incomplete), secrets);
+        assert_eq!(out.pop(), Some(b'\n'));
+        assert!(!out.contains(&b'\n'), "one line");
+        serde_json::from_slice(&out).unwrap()
+    }
+
+    #[test]
+    fn a_record_becomes_an_object() {
+        let line = b"@rv@ 0 @db.desc@ 9 @say \"hi\"\n to bob@@x \\ @ \n";
+        let value = json(line, false, Secrets::Redact);
+        assert_eq!(value["id"], "p4/12/3456");
+        assert_eq!((&value["sequence"], &value["line"]), (&12.into(), &40.into()));
+        assert_eq!(value["op"], "rv");
+        assert_eq!(value["version"], 0);
+        assert_eq!(value["table"], "db.desc");
+        assert_eq!(value["fields"]["descKey"], "9");
+        assert_eq!(value["fields"]["description"], "say \"hi\"\n to bob@x \\ ");
+        assert_eq!((&value["pid"], &value["time"]), (&4711.into(), &1_700_000_000.into()));
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_become_base64() {
+        let value = json(b"@pv@ 0 @db.desc@ 9 @caf\xe9@ \n", false, Secrets::Redact);
+        assert_eq!(value["fields"]["description"]["base64"], "Y2Fm6Q==");
+    }
+
+    #[test]
+    fn secrets_stay_here() {
+        let user = b"@rv@ 4 @db.user@ @a@ @a@@b@ @@ 1 2 @Ann@ @0123CAFE@ 0 @@ 0 0 0 \n";
+        let value = json(user, false, Secrets::Redact);
+        assert_eq!(value["fields"]["user"], "a");
+        assert_eq!(value["fields"]["password"], "[redacted]");
+        assert_eq!(value["fields"]["ticket"], "", "no ticket is no secret");
+        let value = json(user, false, Secrets::Keep);
+        assert_eq!(value["fields"]["password"], "0123CAFE");
+        let torn = json(&user[..40], true, Secrets::Redact);
+        assert_eq!(torn["raw"], "[redacted]");
+        assert_eq!(torn["incomplete"], true);
+    }
+
+    #[test]
+    fn a_gap_becomes_an_object() {
+        let gap = Gap {
+            source: SourceId::new("p4").unwrap(),
+            kind: GapKind::Missing,
+            from: Place { era: 0, sequence: 12, offset: 99, line: 3 },
+            to: Place::start_of(0, 14),
+            missing: Some((13, 13)),
+            bytes: None,
+            why: "journal 13 is \"gone\"".into(),
+            repair: "restore it".into(),
+        };
+        let mut out = Vec::new();
+        write_gap(&mut out, &gap);
+        let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(value["id"], "p4/14/0#gap");
+        assert_eq!(value["gap"]["missing"], serde_json::json!([13, 13]));
+        assert_eq!(value["gap"]["kind"], "missing");
+    }
+}

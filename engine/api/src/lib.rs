@@ -1,0 +1,54 @@
+//! The nouns of Tripline, and the traits between its parts.
+//!
+//! * A [`Source`] is a thing followed. It opens [`Reader`]s; each [`Reader`]
+//!   walks the source at a [`Place`] of its own and hands out [`Batch`]es of
+//!   whole [`Entry`]s, or a [`Gap`] where continuity could not be proved.
+//! * A [`Listener`] takes entries. It is built once, at start, by its
+//!   [`ListenerFactory`] from the arguments in the configuration.
+//! * A [`Cursor`] says up to which [`Place`] a listener has settled everything,
+//!   and carries the [`Proof`] with which the place is found again.
+//! * A [`Store`] keeps cursors, states and announced gaps, one transaction a
+//!   commit.
+//!
+//! A listener sees this crate and nothing else of the engine:
+//!
+//! ```
+//! use tripline_api::{ListenError, Listener, View};
+//!
+//! /// Counts the changes that pass by.
+//! #[derive(Default)]
+//! struct Changes(u64);
+//!
+//! impl Listener for Changes {
+//!     fn is_handled(&self, entry: &tripline_api::Entry<'_>) -> bool {
+//!         entry.record().is_some_and(|r| r.table() == Some("db.change"))
+//!     }
+//!
+//!     fn listen(&mut self, entries: &View<'_>) -> Result<(), ListenError> {
+//!         self.0 += entries.len() as u64;
+//!         Ok(())
+//!     }
+//! }
+//! ```
+
+mod args;
+mod batch;
+mod cursor;
+mod gap;
+mod json;
+mod listener;
+mod place;
+mod source;
+mod store;
+
+pub use args::{Args, ArgsError, FriendlyDuration};
+pub use batch::{Batch, Entries, Entry, Span, View};
+pub use cursor::{Cursor, Digest, Proof};
+pub use gap::{Gap, GapKind};
+pub use json::{Secrets, write_entry, write_gap, write_record};
+pub use listener::{
+    Begin, BuildContext, Built, ListenError, Listener, ListenerFactory, OnGap,
+};
+pub use place::{ListenerId, Place, SourceId};
+pub use source::{Again, Idle, Reader, Source, SourceError, SourceFactory, Start, Step};
+pub use store::{Change, Key, Progress, State, Store, StoreError};

@@ -1,0 +1,167 @@
+//! What takes entries, and how it is made.
+
+use crate::{Args, ArgsError, Cursor, Entry, Gap, SourceId, View};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Takes entries, one lane (a thread of its own) each.
+///
+/// The lane calls [`begin`](Self::begin) once for each source, then, over and
+/// over, [`is_handled`](Self::is_handled) for each entry,
+/// [`listen`](Self::listen) with those that are, and [`flush`](Self::flush)
+/// when it has caught up or has handed over a good deal. What was listened to
+/// before a `flush` that returned `Ok` is **settled**: the cursor passes it.
+/// After a crash everything behind the cursor comes again, in the same order
+/// and with the same ids.
+pub trait Listener: Send {
+    /// What the listener wants to know or say before the first entry of a
+    /// source. A listener that can tell from what it has written how far it
+    /// came answers with that cursor; the engine then proves it against the
+    /// source as it would its own.
+    ///
+    /// # Errors
+    ///
+    /// As for [`listen`](Self::listen).
+    fn begin(&mut self, begin: &Begin<'_>) -> Result<Option<Cursor>, ListenError> {
+        let _ = begin;
+        Ok(None)
+    }
+
+    /// Whether this entry is for the listener. Cheap, and without effect.
+    fn is_handled(&self, entry: &Entry<'_>) -> bool {
+        let _ = entry;
+        true
+    }
+
+    /// Takes entries: never none. They may be kept in memory until
+    /// [`flush`](Self::flush).
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError::Retry`]: the same entries come again after a pause, so
+    /// what was already done with some of them must be remembered or be
+    /// harmless to repeat. [`ListenError::Stop`]: the lane ends.
+    fn listen(&mut self, entries: &View<'_>) -> Result<(), ListenError>;
+
+    /// Makes everything listened to so far durable.
+    ///
+    /// # Errors
+    ///
+    /// As for [`listen`](Self::listen); after a `Retry` the lane begins again
+    /// at the last settled place, with a call of [`begin`](Self::begin).
+    fn flush(&mut self) -> Result<(), ListenError> {
+        Ok(())
+    }
+
+    /// Continuity could not be proved, and the listener's `on_gap` says to go
+    /// on: the next entry comes from behind the gap.
+    ///
+    /// # Errors
+    ///
+    /// As for [`listen`](Self::listen).
+    fn gap(&mut self, gap: &Gap) -> Result<(), ListenError> {
+        let _ = gap;
+        Ok(())
+    }
+
+    /// Nothing came for the listener's quiet period. `had_data` is true on the
+    /// first call after entries were listened to.
+    ///
+    /// # Errors
+    ///
+    /// As for [`listen`](Self::listen).
+    fn no_data(&mut self, had_data: bool) -> Result<(), ListenError> {
+        let _ = had_data;
+        Ok(())
+    }
+}
+
+/// What a listener is told before the first entry of a source.
+#[derive(Clone, Copy, Debug)]
+pub struct Begin<'a> {
+    /// The source.
+    pub source: &'a SourceId,
+    /// Where the engine would go on; `None` at the very first start.
+    pub cursor: Option<&'a Cursor>,
+    /// A person moved the cursor there: entries that come again are wanted
+    /// again.
+    pub set_by_hand: bool,
+}
+
+/// Why a listener did not take what it was given.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// It may work later: the lane waits and tries again.
+    #[error("{0}")]
+    Retry(String),
+    /// It cannot go on without a person; says what that person can do.
+    #[error("{0}")]
+    Stop(String),
+}
+
+impl ListenError {
+    /// An error of the system while doing `what`, worth another try.
+    pub fn io(what: impl std::fmt::Display, error: &std::io::Error) -> Self {
+        Self::Retry(format!("{what}: {error}"))
+    }
+}
+
+/// What a listener wants when continuity cannot be proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum OnGap {
+    /// Stop, naming what is missing: for a backup, which must not have a hole.
+    Stop,
+    /// Take the gap as an entry and go on: for mail and for display.
+    Notify,
+}
+
+/// Makes one kind of listener. The registry is a slice of these.
+pub trait ListenerFactory: Sync {
+    /// The word in the configuration: `Mirror`.
+    fn name(&self) -> &'static str;
+
+    /// What it does, in a few sentences, for people who write configurations.
+    fn doc(&self) -> &'static str;
+
+    /// A whole example, as it stands in a configuration. Tests build it.
+    fn example(&self) -> &'static str;
+
+    /// Reads the arguments and builds the listener. Called once, at start;
+    /// `tripline check` calls it too, so it must not write or connect.
+    ///
+    /// # Errors
+    ///
+    /// When an argument is not understood or not possible.
+    fn build(&self, args: &Args<'_>, context: &BuildContext<'_>)
+    -> Result<Built, ArgsError>;
+}
+
+/// What a factory may use besides its arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct BuildContext<'a> {
+    /// The listener's name in the configuration.
+    pub name: &'a str,
+    /// The directory of the configuration file: relative paths start there.
+    pub directory: &'a Path,
+}
+
+impl BuildContext<'_> {
+    /// A path as written in the configuration, made independent of the
+    /// working directory.
+    pub fn path(&self, written: &Path) -> PathBuf {
+        self.directory.join(written)
+    }
+}
+
+/// A listener, and what its lane must know.
+pub struct Built {
+    /// The listener.
+    pub listener: Box<dyn Listener>,
+    /// The names of the sources it follows.
+    pub from: Vec<String>,
+    /// What happens at a gap.
+    pub on_gap: OnGap,
+    /// After how long without entries `no_data` is called.
+    pub quiet: Duration,
+}

@@ -1,0 +1,159 @@
+//! What is kept between two runs.
+
+use crate::{Cursor, Gap, ListenerId, SourceId};
+
+/// Keeps cursors, states and announced gaps.
+///
+/// One value owns the store at a time. A [`commit`](Self::commit) is all or
+/// nothing, and when it returns `Ok` it has reached the disk.
+pub trait Store: Send {
+    /// Everything known of every listener, ordered by source, then listener.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    fn progress(&mut self) -> Result<Vec<Progress>, StoreError>;
+
+    /// Applies the changes in order, in one transaction.
+    ///
+    /// # Errors
+    ///
+    /// When nothing was changed. Trying again is safe.
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError>;
+
+    /// The gaps announced so far to each listener, oldest first; at most the
+    /// newest [`Self::GAPS_MAX`] of each (source, listener) are kept.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    fn gaps(&mut self) -> Result<Vec<(Key, Gap)>, StoreError>;
+}
+
+impl dyn Store {
+    /// How many gaps are kept for each (source, listener).
+    pub const GAPS_MAX: usize = 1000;
+}
+
+/// One listener's way through one source.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// The source.
+    pub source: SourceId,
+    /// The listener.
+    pub listener: ListenerId,
+}
+
+/// What is known of a listener on a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// Which.
+    pub key: Key,
+    /// Up to where everything is settled; `None` when nothing ever was.
+    pub cursor: Option<Cursor>,
+    /// The cursor was put there by a person, and nothing was settled since.
+    pub set_by_hand: bool,
+    /// How many entries were settled, handled or not, since the beginning.
+    pub entries_settled: u64,
+    /// The time the last settled entry carries, in seconds since 1970.
+    pub last_entry: Option<i64>,
+    /// What the listener is doing.
+    pub state: State,
+    /// Why it stopped or is trying again.
+    pub why: Option<String>,
+}
+
+/// What a listener is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It has everything there was when it last looked.
+    Following,
+    /// There is more to read.
+    CatchingUp,
+    /// It stopped and needs a person.
+    Stopped,
+    /// Something failed and is tried again.
+    Retrying,
+}
+
+impl State {
+    /// The word used in JSON and in the store.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Following => "following",
+            Self::CatchingUp => "catching_up",
+            Self::Stopped => "stopped",
+            Self::Retrying => "retrying",
+        }
+    }
+
+    /// The state that [`State::name`] names.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Following, Self::CatchingUp, Self::Stopped, Self::Retrying]
+            .into_iter()
+            .find(|state| state.name() == name)
+    }
+}
+
+/// One change to the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Everything before the cursor is settled. Clears `set_by_hand`.
+    Settled {
+        /// Whose.
+        key: Key,
+        /// Up to where.
+        cursor: Cursor,
+        /// How many entries more than before.
+        entries: u64,
+        /// The newest time among them, if any carries one.
+        last_entry: Option<i64>,
+    },
+    /// The listener does something else now.
+    State {
+        /// Whose.
+        key: Key,
+        /// What.
+        state: State,
+        /// Why.
+        why: Option<String>,
+    },
+    /// A gap was announced to the listener, which goes on behind it: its
+    /// cursor moves to the gap's end.
+    Gap {
+        /// Whose.
+        key: Key,
+        /// Which.
+        gap: Gap,
+    },
+    /// A person moves the cursor. Sets `set_by_hand`, and the state to
+    /// [`State::CatchingUp`].
+    SetByHand {
+        /// Whose.
+        key: Key,
+        /// To where.
+        cursor: Cursor,
+    },
+}
+
+impl Change {
+    /// Whose progress it changes.
+    pub const fn key(&self) -> &Key {
+        match self {
+            Self::Settled { key, .. }
+            | Self::State { key, .. }
+            | Self::Gap { key, .. }
+            | Self::SetByHand { key, .. } => key,
+        }
+    }
+}
+
+/// The store could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}: {cause}")]
+pub struct StoreError {
+    /// What was tried, in a user's words.
+    pub what: String,
+    /// What the database or the system said.
+    pub cause: Box<dyn std::error::Error + Send + Sync>,
+}
