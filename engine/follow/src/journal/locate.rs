@@ -1,0 +1,100 @@
+//! Places in one file: where a record starts, what stands before an offset.
+
+use super::catalog::Found;
+use crate::file::{self, Gunzip};
+use p4journal::Splitter;
+use std::fs::File;
+use std::io;
+use tripline_api::{Place, SourceError};
+
+const BLOCK_BYTES: usize = 256 * 1024;
+
+/// The `count` bytes before an offset of a plain file.
+pub(super) fn bytes_before(file: &Found, offset: u64, count: u32) -> io::Result<Vec<u8>> {
+    let opened = file::open(&file.path)?;
+    let mut bytes = vec![0; count as usize];
+    let start = offset.saturating_sub(u64::from(count));
+    let n = file::read_at(&opened, &mut bytes, start)?;
+    bytes.truncate(n);
+    Ok(bytes)
+}
+
+/// The place of the first record at or behind a wanted offset, with its line:
+/// reads the file up to there. A place at the very end is one too.
+pub(super) fn record_at(file: &Found, wanted: Place) -> Result<Place, SourceError> {
+    let mut place = Place::start_of(wanted.era, wanted.sequence);
+    walk(file, |length, lines| {
+        if place.offset < wanted.offset {
+            place = place.advance(length, lines);
+        }
+        place.offset < wanted.offset
+    })?;
+    Ok(place)
+}
+
+/// The place behind the last whole record.
+pub(super) fn end_of(file: &Found, era: u32, sequence: u64) -> Result<Place, SourceError> {
+    let mut place = Place::start_of(era, sequence);
+    walk(file, |length, lines| {
+        place = place.advance(length, lines);
+        true
+    })?;
+    Ok(place)
+}
+
+/// Calls `each` with the length and the line feeds of each record, until it
+/// returns false.
+fn walk(
+    file: &Found,
+    mut each: impl FnMut(u64, u64) -> bool,
+) -> Result<(), SourceError> {
+    let failed =
+        |e| SourceError::io(format!("cannot read {}", file.path.display()), e);
+    let mut input = Input::open(file).map_err(failed)?;
+    let mut splitter = Splitter::new();
+    let mut buffer: Vec<u8> = Vec::new();
+    loop {
+        let kept = buffer.len();
+        buffer.resize(kept + BLOCK_BYTES, 0);
+        let n = input.fill(&mut buffer[kept..]).map_err(failed)?;
+        buffer.truncate(kept + n);
+        let mut at = 0;
+        while let Some(piece) = splitter.next(&buffer[at..]) {
+            at += piece.len;
+            if !each(piece.len as u64, u64::from(piece.lines)) {
+                return Ok(());
+            }
+        }
+        buffer.drain(..at);
+        if n == 0 {
+            return Ok(());
+        }
+    }
+}
+
+enum Input {
+    Plain(File, u64),
+    Gzip(Gunzip),
+}
+
+impl Input {
+    fn open(file: &Found) -> io::Result<Self> {
+        let opened = file::open(&file.path)?;
+        Ok(if file.gzip {
+            Self::Gzip(Gunzip::new(opened))
+        } else {
+            Self::Plain(opened, 0)
+        })
+    }
+
+    fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(file, offset) => {
+                let n = file::read_at(file, buffer, *offset)?;
+                *offset += n as u64;
+                Ok(n)
+            }
+            Self::Gzip(stream) => stream.fill(buffer),
+        }
+    }
+}
