@@ -1,0 +1,69 @@
+//! What the engine has to say while it runs.
+
+use std::time::Duration;
+use tripline_api::{Gap, ListenerId, SourceId};
+
+/// Takes the engine's events: the program prints them, a test counts them.
+pub trait Events: Send + Sync {
+    /// Something happened. Called from any thread; must not block.
+    fn event(&self, event: &Event<'_>);
+}
+
+/// Something a person may want to know.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// Continuity could not be proved; the listener goes on or stops.
+    Gap {
+        /// To whom it was announced.
+        listener: &'a ListenerId,
+        /// What was lost.
+        gap: &'a Gap,
+        /// The listener stops here.
+        stops: bool,
+    },
+    /// A listener stopped and needs a person; the others go on.
+    ListenerStopped {
+        /// Which.
+        listener: &'a ListenerId,
+        /// Why, and what to do.
+        why: &'a str,
+    },
+    /// A listener or its source failed and is tried again.
+    ListenerRetries {
+        /// Which.
+        listener: &'a ListenerId,
+        /// Why.
+        why: &'a str,
+        /// After which pause.
+        after: Duration,
+    },
+    /// What failed works again.
+    ListenerRecovered {
+        /// Which.
+        listener: &'a ListenerId,
+    },
+    /// A source expects something that is not there yet.
+    Waiting {
+        /// The listener that waits.
+        listener: &'a ListenerId,
+        /// For which source.
+        source: &'a SourceId,
+        /// For what.
+        waiting_for: &'a str,
+    },
+    /// Progress was not saved; delivery goes on and saving is tried again.
+    NotSaved {
+        /// Why.
+        why: &'a str,
+        /// After which pause.
+        after: Duration,
+    },
+    /// Progress is saved again.
+    SavedAgain,
+    /// Changes are seen by polling only.
+    PollingOnly {
+        /// Why, and what to do.
+        why: &'a str,
+    },
+}

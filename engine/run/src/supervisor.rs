@@ -1,0 +1,315 @@
+//! Starts lanes and ledger, and brings them down in order.
+
+use crate::events::{Event, Events};
+use crate::lane::{Ended, Lane, POLL};
+use crate::ledger::Ledger;
+use crate::track::Track;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use tripline_api::{
+    Built, Change, Key, ListenerId, Progress, Source, State, Store, StoreError,
+};
+use tripline_follow::Waker;
+
+/// How many changes may wait for the ledger; a lane that finds the queue full
+/// waits for the disk.
+const CHANGES_MAX: usize = 256;
+
+/// What to run.
+pub struct Setup {
+    /// Every source that a listener follows.
+    pub sources: Vec<Arc<dyn Source>>,
+    /// The listeners, built.
+    pub listeners: Vec<LaneSetup>,
+    /// Where progress is kept.
+    pub store: Box<dyn Store>,
+    /// How to run.
+    pub options: Options,
+    /// Who is told what happens.
+    pub events: Arc<dyn Events>,
+}
+
+/// One listener with its name.
+pub struct LaneSetup {
+    /// Its name in the configuration.
+    pub id: ListenerId,
+    /// What its factory built.
+    pub built: Built,
+}
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// End when every source is at its end and everything is settled.
+    pub until_idle: bool,
+    /// How often to look without a hint.
+    pub poll: Duration,
+    /// How long a lane may take to finish its batch when the engine stops; one
+    /// that takes longer is left behind, and what it had comes again.
+    pub stop_within: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { until_idle: false, poll: POLL, stop_within: Duration::from_secs(10) }
+    }
+}
+
+/// How the engine ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// The listeners that stopped and need a person, and why.
+    pub stopped: Vec<(ListenerId, String)>,
+    /// Whether one of them stopped at a gap.
+    pub at_gap: bool,
+    /// The listeners that did not come to an end in time.
+    pub left_behind: Vec<ListenerId>,
+    /// Why the last progress could not be saved.
+    pub unsaved: Option<String>,
+}
+
+/// The engine could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A listener follows a source that was not given.
+    #[error("listener {listener} follows {source_name}, and there is no such source")]
+    NoSuchSource {
+        /// The listener.
+        listener: ListenerId,
+        /// The name it asked for.
+        source_name: String,
+    },
+    /// The store could not be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The system refused a thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[from] std::io::Error),
+}
+
+/// What a lane has done since it was started, for whoever shows progress.
+#[derive(Debug, Default)]
+pub struct LaneStatus {
+    /// Entries read.
+    pub entries: AtomicU64,
+    /// Bytes read.
+    pub bytes: AtomicU64,
+    waiting_for: Mutex<Option<(String, String)>>,
+}
+
+impl LaneStatus {
+    /// Notes what a source waits for; returns whether that is news.
+    pub(crate) fn waits_for(&self, source: &str, what: &str) -> bool {
+        let now = Some((source.to_owned(), what.to_owned()));
+        let mut known = self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_news = *known != now;
+        *known = now;
+        is_news
+    }
+}
+
+/// Everything that runs.
+pub struct Engine {
+    /// Dropped to tell all lanes to stop: no lane can miss that.
+    stop: Option<Sender<()>>,
+    lanes: Vec<RunningLane>,
+    ended: Receiver<(usize, Ended)>,
+    ledger: JoinHandle<(Box<dyn Store>, Option<String>)>,
+    options: Options,
+    outcome: Outcome,
+}
+
+struct RunningLane {
+    id: ListenerId,
+    status: Arc<LaneStatus>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Engine {
+    /// Starts a thread for the ledger and one for each listener.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read, a name leads nowhere, or the system
+    /// refuses a thread. Nothing runs then.
+    pub fn start(mut setup: Setup) -> Result<Self, SetupError> {
+        let progress = setup.store.progress()?;
+        let mut waker = Waker::new();
+        let (stop, stop_receiver) = bounded(0);
+        let (changes, changes_receiver) = bounded(CHANGES_MAX);
+        let (ended_sender, ended) = bounded(setup.listeners.len().max(1));
+        let mut prepared = Vec::new();
+        for LaneSetup { id, built } in setup.listeners {
+            let tracks =
+                tracks(&id, &built.from, &setup.sources, &progress, &mut waker)?;
+            let status: Arc<LaneStatus> = Arc::default();
+            prepared.push(Lane {
+                id,
+                listener: built.listener,
+                on_gap: built.on_gap,
+                quiet: built.quiet,
+                poll: setup.options.poll,
+                until_idle: setup.options.until_idle,
+                tracks,
+                stop: stop_receiver.clone(),
+                ledger: changes.clone(),
+                events: Arc::clone(&setup.events),
+                status,
+            });
+        }
+        drop(changes);
+        if let Some(why) = waker.trouble() {
+            setup.events.event(&Event::PollingOnly { why });
+        }
+        let events = Arc::clone(&setup.events);
+        let ledger =
+            Ledger { store: setup.store, changes: changes_receiver, events, waker };
+        let ledger = thread("ledger".to_owned(), move || ledger.run())?;
+        let mut lanes = Vec::new();
+        for (index, lane) in prepared.into_iter().enumerate() {
+            let (id, status) = (lane.id.clone(), Arc::clone(&lane.status));
+            let ended = ended_sender.clone();
+            let thread = thread(format!("lane {id}"), move || run(lane, index, &ended))?;
+            lanes.push(RunningLane { id, status, thread: Some(thread) });
+        }
+        let outcome = Outcome::default();
+        let options = setup.options;
+        Ok(Self { stop: Some(stop), lanes, ended, ledger, options, outcome })
+    }
+
+    /// Waits until every lane has ended, or for at most `timeout`. Returns
+    /// whether all have.
+    pub fn wait(&mut self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        while self.lanes.iter().any(|lane| lane.thread.is_some()) {
+            match self.ended.recv_deadline(deadline) {
+                Ok((index, ended)) => self.lane_ended(index, ended),
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    /// Each listener's name and what it has done so far.
+    pub fn status(&self) -> impl Iterator<Item = (&ListenerId, &LaneStatus)> {
+        self.lanes.iter().map(|lane| (&lane.id, &*lane.status))
+    }
+
+    /// Stops in two steps: the lanes finish their batch, flush and end; then
+    /// the ledger commits. Returns the store for another start.
+    pub fn stop(mut self) -> (Outcome, Option<Box<dyn Store>>) {
+        drop(self.stop.take());
+        let all_ended = self.wait(self.options.stop_within);
+        if !all_ended {
+            let still_there = |lane: &RunningLane| lane.thread.is_some();
+            let left = self.lanes.iter().filter(|lane| still_there(lane));
+            self.outcome.left_behind = left.map(|lane| lane.id.clone()).collect();
+            // A lane that is stuck holds a sender, so the ledger would wait for
+            // it for ever. It commits whatever arrives at once; give it one
+            // breath to finish and let the process end.
+            let deadline = Instant::now() + Duration::from_secs(1);
+            while !self.ledger.is_finished() && Instant::now() < deadline {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            return (self.outcome, None);
+        }
+        match self.ledger.join() {
+            Ok((store, unsaved)) => {
+                self.outcome.unsaved = unsaved;
+                (self.outcome, Some(store))
+            }
+            Err(_) => {
+                self.outcome.unsaved = Some("the ledger died".to_owned());
+                (self.outcome, None)
+            }
+        }
+    }
+
+    fn lane_ended(&mut self, index: usize, ended: Ended) {
+        let lane = &mut self.lanes[index];
+        if let Some(thread) = lane.thread.take() {
+            // It has reported, so it is past everything that could panic.
+            _ = thread.join();
+        }
+        if let Ended::Stopped { why, at_gap } = ended {
+            self.outcome.at_gap |= at_gap;
+            self.outcome.stopped.push((lane.id.clone(), why));
+        }
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let lanes: Vec<_> = self.lanes.iter().map(|lane| &lane.id).collect();
+        f.debug_struct("Engine").field("lanes", &lanes).finish_non_exhaustive()
+    }
+}
+
+fn tracks(
+    id: &ListenerId,
+    from: &[String],
+    sources: &[Arc<dyn Source>],
+    progress: &[Progress],
+    waker: &mut Waker,
+) -> Result<Vec<Track>, SetupError> {
+    let mut tracks = Vec::new();
+    for name in from {
+        let Some(source) = sources.iter().find(|s| s.id().as_str() == name) else {
+            return Err(SetupError::NoSuchSource {
+                listener: id.clone(),
+                source_name: name.clone(),
+            });
+        };
+        let key = Key { source: source.id().clone(), listener: id.clone() };
+        let known = progress.iter().find(|p| p.key == key);
+        tracks.push(Track::new(
+            key,
+            Arc::clone(source),
+            waker.subscribe(&source.directories()),
+            known.and_then(|p| p.cursor.clone()),
+            known.is_some_and(|p| p.set_by_hand),
+            known.map_or(State::CatchingUp, |p| p.state),
+            tracks.len() as u64 + 1,
+        ));
+    }
+    Ok(tracks)
+}
+
+/// A lane's thread: a listener that panics ends its own lane and no other.
+fn run(lane: Lane, index: usize, ended: &Sender<(usize, Ended)>) {
+    let (id, events) = (lane.id.clone(), Arc::clone(&lane.events));
+    let ledger = lane.ledger.clone();
+    let keys: Vec<_> = lane.tracks.iter().map(|track| track.key.clone()).collect();
+    let result = catch_unwind(AssertUnwindSafe(move || lane.run()));
+    let how = result.unwrap_or_else(|panic| {
+        let why = format!("it panicked: {}", message_of(&*panic));
+        for key in keys {
+            let why = Some(why.clone());
+            _ = ledger.send(Change::State { key, state: State::Stopped, why });
+        }
+        events.event(&Event::ListenerStopped { listener: &id, why: &why });
+        Ended::Stopped { why, at_gap: false }
+    });
+    drop(ledger);
+    // There is room for one message a lane, so this never waits.
+    _ = ended.send((index, how));
+}
+
+fn message_of(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}
+
+fn thread<T: Send + 'static>(
+    name: String,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> std::io::Result<JoinHandle<T>> {
+    std::thread::Builder::new().name(name).spawn(work)
+}

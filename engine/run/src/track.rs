@@ -1,0 +1,152 @@
+//! A lane's way through one of its sources.
+
+use crate::retry::Backoff;
+use std::sync::Arc;
+use std::time::Instant;
+use tripline_api::{
+    Batch, Change, Cursor, Idle, Key, Reader, Source, State,
+};
+use tripline_follow::Hints;
+
+/// One source as a lane follows it.
+pub(crate) struct Track {
+    pub(crate) key: Key,
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) hints: Hints,
+    /// Up to where the listener has settled everything.
+    pub(crate) settled: Option<Cursor>,
+    pub(crate) set_by_hand: bool,
+    pub(crate) state: State,
+    /// There was nothing to read at the last look.
+    pub(crate) idle: Option<Idle>,
+    reader: Option<Box<dyn Reader>>,
+    /// Listened to, and not flushed yet.
+    pending: Option<Pending>,
+    backoff: Backoff,
+    retry_at: Option<Instant>,
+}
+
+struct Pending {
+    cursor: Cursor,
+    entries: u64,
+    last_entry: Option<i64>,
+}
+
+impl Track {
+    pub(crate) fn new(
+        key: Key,
+        source: Arc<dyn Source>,
+        hints: Hints,
+        settled: Option<Cursor>,
+        set_by_hand: bool,
+        state: State,
+        seed: u64,
+    ) -> Self {
+        Self {
+            key,
+            source,
+            hints,
+            settled,
+            set_by_hand,
+            state,
+            idle: None,
+            reader: None,
+            pending: None,
+            backoff: Backoff::new(seed),
+            retry_at: None,
+        }
+    }
+
+    /// Begins to read at a cursor; what was not flushed is forgotten.
+    pub(crate) fn open(&mut self, cursor: Option<Cursor>) {
+        self.reader = Some(self.source.open(cursor));
+        self.pending = None;
+        self.idle = None;
+    }
+
+    /// The reader, unless the source failed a moment ago.
+    pub(crate) fn take_reader(&mut self) -> Option<Box<dyn Reader>> {
+        if self.retry_at.is_some_and(|time| Instant::now() < time) {
+            return None;
+        }
+        self.retry_at = None;
+        self.idle = None;
+        self.reader.take()
+    }
+
+    pub(crate) fn put_back(&mut self, reader: Box<dyn Reader>) {
+        self.reader = Some(reader);
+    }
+
+    /// The source failed: when to try again.
+    pub(crate) fn failed(&mut self) -> std::time::Duration {
+        let pause = self.backoff.pause();
+        self.retry_at = Some(Instant::now() + pause);
+        pause
+    }
+
+    /// The source worked; returns whether it had failed before.
+    pub(crate) fn worked(&mut self) -> bool {
+        self.backoff.succeeded()
+    }
+
+    pub(crate) const fn retry_at(&self) -> Option<Instant> {
+        self.retry_at
+    }
+
+    /// The listener took a batch.
+    pub(crate) fn listened(&mut self, taken: Taken) {
+        let before = self.pending.take();
+        self.pending = Some(Pending {
+            cursor: taken.end,
+            entries: taken.entries + before.as_ref().map_or(0, |p| p.entries),
+            last_entry: taken.last_entry.or_else(|| before.and_then(|p| p.last_entry)),
+        });
+    }
+
+    pub(crate) const fn has_pending(&self) -> bool {
+        self.pending.is_some()
+    }
+
+    /// The listener flushed: what it listened to is settled.
+    pub(crate) fn flushed(&mut self) -> Option<Change> {
+        let pending = self.pending.take()?;
+        self.settled = Some(pending.cursor.clone());
+        self.set_by_hand = false;
+        Some(Change::Settled {
+            key: self.key.clone(),
+            cursor: pending.cursor,
+            entries: pending.entries,
+            last_entry: pending.last_entry,
+        })
+    }
+
+    /// The change to another state; `None` when it is no other.
+    pub(crate) fn becomes(&mut self, state: State, why: Option<&str>) -> Option<Change> {
+        if self.state == state && state != State::Retrying {
+            return None;
+        }
+        self.state = state;
+        let why = why.map(str::to_owned);
+        Some(Change::State { key: self.key.clone(), state, why })
+    }
+}
+
+/// What a batch leaves behind once the listener has it.
+pub(crate) struct Taken {
+    end: Cursor,
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+    last_entry: Option<i64>,
+}
+
+impl Taken {
+    pub(crate) fn of(batch: &Batch<'_>) -> Self {
+        Self {
+            end: batch.end.clone(),
+            entries: batch.len() as u64,
+            bytes: batch.bytes.len() as u64,
+            last_entry: batch.last_time(),
+        }
+    }
+}
