@@ -1,4 +1,6 @@
 //! Entries as JSON lines: what `Print` and `tripline journal cat` write.
+//!
+//! Lines count from 1 here, as editors and error messages count them.
 
 use crate::{Entry, Gap};
 use base64::Engine as _;
@@ -36,7 +38,7 @@ pub fn write_gap(out: &mut Vec<u8>, gap: &Gap) {
         out,
         ",\"sequence\":{},\"line\":{},\"offset\":{},\"gap\":{{\"kind\":\"{}\"",
         gap.to.sequence,
-        gap.to.line,
+        gap.to.line + 1,
         gap.to.offset,
         gap.kind.name()
     );
@@ -84,8 +86,10 @@ pub fn write_record(
         }
         first = false;
         let name = column.text();
-        string(out, &name);
-        out.push(b':');
+        // Names are plain too.
+        out.push(b'"');
+        out.extend_from_slice(name.as_bytes());
+        out.extend_from_slice(b"\":");
         let text = value.text();
         if secret && !text.is_empty() && !SAFE_COLUMNS.contains(&name.as_ref()) {
             out.extend_from_slice(b"\"[redacted]\"");
@@ -96,7 +100,9 @@ pub fn write_record(
     out.push(b'}');
     match closed_by {
         Some(mark) => {
-            _ = write!(out, ",\"pid\":{},\"time\":{}", mark.pid, mark.time);
+            out.extend_from_slice(b",\"pid\":");
+            number(out, mark.pid);
+            _ = write!(out, ",\"time\":{}", mark.time);
         }
         None => out.extend_from_slice(b",\"pid\":null,\"time\":null"),
     }
@@ -132,7 +138,7 @@ fn write_head(out: &mut Vec<u8>, entry: &Entry<'_>) {
     out.extend_from_slice(b"\",\"sequence\":");
     number(out, entry.place.sequence);
     out.extend_from_slice(b",\"line\":");
-    number(out, entry.place.line);
+    number(out, entry.place.line + 1);
     out.extend_from_slice(b",\"offset\":");
     number(out, entry.place.offset);
     out.extend_from_slice(if entry.did_rotate {
@@ -163,6 +169,9 @@ fn write_raw(out: &mut Vec<u8>, raw: &[u8], secrets: Secrets) {
 
 /// A JSON string, or `{"base64":"..."}` for what is not UTF-8.
 fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    if is_plain(bytes) {
+        return quote(out, bytes);
+    }
     match std::str::from_utf8(bytes) {
         Ok(text) => string(out, text),
         Err(_) => {
@@ -174,16 +183,29 @@ fn bytes(out: &mut Vec<u8>, bytes: &[u8]) {
     }
 }
 
-/// Most values need no escape, and there are millions of them: look first.
+/// A JSON string.
 fn string(out: &mut Vec<u8>, text: &str) {
-    if text.bytes().all(|b| b >= 0x20 && b != b'"' && b != b'\\') {
-        out.push(b'"');
-        out.extend_from_slice(text.as_bytes());
-        out.push(b'"');
+    if is_plain(text.as_bytes()) {
+        quote(out, text.as_bytes());
     } else {
         // Writing into a Vec cannot fail, and a str always serialises.
         _ = serde_json::to_writer(out, text);
     }
+}
+
+/// Whether the bytes are ASCII that needs no escape. Most values are, and
+/// there are millions of them. Without an early end the loop becomes vector
+/// instructions.
+fn is_plain(bytes: &[u8]) -> bool {
+    let special = |b: u8| (b < 0x20) | (b >= 0x80) | (b == b'"') | (b == b'\\');
+    !bytes.iter().fold(false, |found, &b| found | special(b))
+}
+
+fn quote(out: &mut Vec<u8>, plain: &[u8]) {
+    out.reserve(plain.len() + 2);
+    out.push(b'"');
+    out.extend_from_slice(plain);
+    out.push(b'"');
 }
 
 /// Decimal digits, without the detour over the formatter.
@@ -232,7 +254,7 @@ mod tests {
         let line = b"@rv@ 0 @db.desc@ 9 @say \"hi\"\n to bob@@x \\ @ \n";
         let value = json(line, false, Secrets::Redact);
         assert_eq!(value["id"], "p4/12/3456");
-        assert_eq!((&value["sequence"], &value["line"]), (&12.into(), &40.into()));
+        assert_eq!((&value["sequence"], &value["line"]), (&12.into(), &41.into()));
         assert_eq!(value["op"], "rv");
         assert_eq!(value["version"], 0);
         assert_eq!(value["table"], "db.desc");

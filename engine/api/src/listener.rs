@@ -17,8 +17,9 @@ use std::time::Duration;
 pub trait Listener: Send {
     /// What the listener wants to know or say before the first entry of a
     /// source. A listener that can tell from what it has written how far it
-    /// came answers with that cursor; the engine then proves it against the
-    /// source as it would its own.
+    /// came answers with that cursor. The engine begins there when it lies
+    /// before its own, or when it has none; otherwise it begins at its own, and
+    /// what the listener holds beyond that comes to it again.
     ///
     /// # Errors
     ///

@@ -21,7 +21,7 @@ const SOON: Duration = Duration::from_millis(50);
 /// durable together.
 const FLUSH_AFTER: Duration = Duration::from_millis(50);
 /// A lane that is catching up flushes after this many bytes ...
-const FLUSH_BYTES: u64 = 64 * 1024 * 1024;
+const FLUSH_BYTES: u64 = 256 * 1024 * 1024;
 /// ... or after this long.
 const FLUSH_BUSY_AFTER: Duration = Duration::from_secs(1);
 /// After this long without reaching the end a lane says that it catches up.
@@ -99,7 +99,7 @@ impl Lane {
     /// Asks the listener where it is, on each source, and opens the readers.
     fn begin(&mut self, pace: &mut Pace) -> Turn {
         for index in 0..self.tracks.len() {
-            let cursor = self.attempt(pace, |lane| {
+            let held = self.attempt(pace, |lane| {
                 let track = &lane.tracks[index];
                 lane.listener.begin(&Begin {
                     source: &track.key.source,
@@ -107,9 +107,10 @@ impl Lane {
                     set_by_hand: track.set_by_hand,
                 })
             })?;
-            let track = &mut self.tracks[index];
-            let cursor = cursor.or_else(|| track.settled.clone());
-            track.open(cursor);
+            self.tracks[index].open(held);
+            if self.tracks[index].has_pending() {
+                pace.unflushed_since.get_or_insert_with(Instant::now);
+            }
         }
         Ok(())
     }
@@ -239,7 +240,7 @@ impl Lane {
             return Err(Leave::Ended(Ended::Stopped { why, at_gap: true }));
         }
         self.attempt(pace, |lane| lane.listener.gap(gap))?;
-        self.attempt(pace, |lane| lane.listener.flush())?;
+        self.flush_listener(pace)?;
         let track = &mut self.tracks[index];
         track.settled = Some(tripline_api::Cursor::unproved(gap.to));
         let key = track.key.clone();
@@ -253,6 +254,16 @@ impl Lane {
             pace.forget_unflushed();
             return Ok(());
         }
+        self.flush_listener(pace)?;
+        pace.forget_unflushed();
+        for index in 0..self.tracks.len() {
+            let change = self.tracks[index].flushed();
+            self.send(change);
+        }
+        Ok(())
+    }
+
+    fn flush_listener(&mut self, pace: &mut Pace) -> Turn {
         if let Err(error) = self.listener.flush() {
             // What was written since the last flush is in doubt: read it again.
             self.failed(error, pace)?;
@@ -260,11 +271,6 @@ impl Lane {
         }
         if pace.backoff.succeeded() {
             self.events.event(&Event::ListenerRecovered { listener: &self.id });
-        }
-        pace.forget_unflushed();
-        for index in 0..self.tracks.len() {
-            let change = self.tracks[index].flushed();
-            self.send(change);
         }
         Ok(())
     }
@@ -378,8 +384,9 @@ impl Lane {
 
     fn say_waiting(&self, index: usize, idle: &Idle) {
         let source = &self.tracks[index].key.source;
-        if let Some(waiting_for) = &idle.waiting_for
-            && self.status.waits_for(source.as_str(), waiting_for)
+        let waiting_for = idle.waiting_for.as_deref();
+        if self.status.waits_for(source.as_str(), waiting_for)
+            && let Some(waiting_for) = waiting_for
         {
             let listener = &self.id;
             self.events.event(&Event::Waiting { listener, source, waiting_for });

@@ -98,17 +98,46 @@ pub struct LaneStatus {
     pub entries: AtomicU64,
     /// Bytes read.
     pub bytes: AtomicU64,
-    waiting_for: Mutex<Option<(String, String)>>,
+    waiting_for: Mutex<Option<Waiting>>,
 }
 
+/// Something a lane waits for.
+#[derive(Debug)]
+struct Waiting {
+    source: String,
+    what: String,
+    since: Instant,
+    is_told: bool,
+}
+
+/// A wait shorter than this is nobody's business: each rotation has one.
+const TELL_WAITING_AFTER: Duration = Duration::from_secs(5);
+
 impl LaneStatus {
-    /// Notes what a source waits for; returns whether that is news.
-    pub(crate) fn waits_for(&self, source: &str, what: &str) -> bool {
-        let now = Some((source.to_owned(), what.to_owned()));
+    /// Notes what a source waits for; returns whether it is time to say so.
+    pub(crate) fn waits_for(&self, source: &str, what: Option<&str>) -> bool {
         let mut known = self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = *known != now;
-        *known = now;
-        is_news
+        let is_of = |w: &Waiting| w.source == source;
+        let Some(what) = what else {
+            known.take_if(|w| is_of(w));
+            return false;
+        };
+        match &mut *known {
+            Some(w) if is_of(w) && w.what == what => {
+                let tell = !w.is_told && w.since.elapsed() >= TELL_WAITING_AFTER;
+                w.is_told |= tell;
+                tell
+            }
+            _ => {
+                *known = Some(Waiting {
+                    source: source.to_owned(),
+                    what: what.to_owned(),
+                    since: Instant::now(),
+                    is_told: false,
+                });
+                false
+            }
+        }
     }
 }
 

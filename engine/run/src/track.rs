@@ -57,11 +57,25 @@ impl Track {
         }
     }
 
-    /// Begins to read at a cursor; what was not flushed is forgotten.
-    pub(crate) fn open(&mut self, cursor: Option<Cursor>) {
-        self.reader = Some(self.source.open(cursor));
-        self.pending = None;
+    /// Begins to read at the settled place, or where the listener says that it
+    /// has come to, whichever is less: what a listener holds beyond the settled
+    /// place comes to it again, and it knows what to do with that. Forgets what
+    /// was not flushed.
+    pub(crate) fn open(&mut self, held: Option<Cursor>) {
         self.idle = None;
+        self.pending = None;
+        let cursor = match (held, &self.settled) {
+            (Some(held), Some(settled)) if held.place >= settled.place => {
+                Some(settled.clone())
+            }
+            (Some(held), _) => {
+                let cursor = held.clone();
+                self.pending = Some(Pending { cursor, entries: 0, last_entry: None });
+                Some(held)
+            }
+            (None, settled) => settled.clone(),
+        };
+        self.reader = Some(self.source.open(cursor));
     }
 
     /// The reader, unless the source failed a moment ago.

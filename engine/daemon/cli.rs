@@ -1,0 +1,412 @@
+//! The command line: what can be typed, and the help for it.
+//!
+//! Help, man pages and shell completions are all made from this tree.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+use std::path::PathBuf;
+use tripline_api::{SourceId, Start};
+
+/// Exit codes, as `--help` documents them. 0 is success everywhere.
+pub(crate) mod exit {
+    /// The question was answered, and the answer is no: errors found, a file
+    /// damaged, two checkpoints differ.
+    pub(crate) const NO: u8 = 1;
+    /// It could not be done: wrong usage, a file that cannot be read.
+    pub(crate) const FAILED: u8 = 2;
+    /// `run --until-idle`: a listener stopped, usually at a gap.
+    pub(crate) const STOPPED: u8 = 3;
+    /// Another daemon uses the state directory.
+    pub(crate) const IN_USE: u8 = 4;
+}
+
+/// Follows Perforce journals and logs, never loses its place, and runs
+/// listeners over every entry.
+#[derive(Debug, Parser)]
+#[command(name = "tripline", version)]
+#[command(after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  success
+  1  the answer is no: errors found, a file damaged, two checkpoints differ
+  2  it could not be done: wrong usage, or a file that cannot be read
+  3  run --until-idle: a listener stopped, usually at a gap
+  4  another daemon uses the state directory
+
+Data goes to standard output, everything else to standard error. NO_COLOR is honoured.";
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Follow the sources and run the listeners, in the foreground.
+    Run(RunArgs),
+    /// Find all errors in configurations, each with its place and a repair.
+    Check(CheckArgs),
+    /// Show how far every listener has come, or move one.
+    Where(WhereArgs),
+    /// Work on journal and checkpoint files, without a configuration.
+    #[command(subcommand)]
+    Journal(JournalCommand),
+    /// Show the columns of a Perforce table.
+    Fields(FieldsArgs),
+    /// Write a commented tripline.ron from the environment and what is found.
+    Init(InitArgs),
+    /// Write the manual pages.
+    Man(ManArgs),
+    /// Write the completions of a shell.
+    Completions(CompletionsArgs),
+}
+
+/// Arguments of `tripline run`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+SIGTERM and SIGINT stop it cleanly, SIGHUP reloads the configuration.
+
+Examples:
+  tripline run tripline.ron
+  tripline run tripline.ron --until-idle    # for cron, for catching up")]
+pub(crate) struct RunArgs {
+    /// The configuration.
+    pub(crate) config: PathBuf,
+    /// Process all there is, wait until every listener has settled it, and exit.
+    #[arg(long)]
+    pub(crate) until_idle: bool,
+}
+
+/// Arguments of `tripline check`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Messages go to standard error and the count of them to standard output. With
+--format json there is one object a line on standard output and nothing else.
+
+Examples:
+  tripline check tripline.ron
+  tripline check /etc/tripline --strict --format json")]
+pub(crate) struct CheckArgs {
+    /// Files, and directories of which every *.ron is checked.
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// How to write what is found.
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+    /// Take warnings for errors.
+    #[arg(long)]
+    pub(crate) strict: bool,
+}
+
+/// How messages are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people: the line, a caret, a sentence, a repair.
+    Human,
+    /// For programs: one object a line.
+    Json,
+}
+
+/// Arguments of `tripline where`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+PLACE is `start`, `end`, a journal number such as `12`, a number and a byte
+offset such as `12:3456`, or `checkpoint:12` for a database that was recovered
+from checkpoint 12. The daemon must not be running while a place is set.
+
+Examples:
+  tripline where tripline.ron
+  tripline where tripline.ron --json
+  tripline where tripline.ron --set standby p4 checkpoint:12")]
+pub(crate) struct WhereArgs {
+    /// The configuration.
+    pub(crate) config: PathBuf,
+    /// Write JSON.
+    #[arg(long, conflicts_with = "set")]
+    pub(crate) json: bool,
+    /// Move a listener to another place of a source.
+    #[arg(long, num_args = 3, value_names = ["LISTENER", "SOURCE", "PLACE"])]
+    pub(crate) set: Vec<String>,
+    /// Do not ask before moving.
+    #[arg(long, requires = "set")]
+    pub(crate) yes: bool,
+}
+
+/// The commands on journal and checkpoint files.
+///
+/// All of them read plain and gzipped files, told apart by their first bytes.
+#[derive(Clone, Debug, Subcommand)]
+pub(crate) enum JournalCommand {
+    /// Count records, transactions, operators and tables.
+    Count(CountArgs),
+    /// Write every record as a JSON object.
+    Cat(CatArgs),
+    /// Make a checkpoint out of an older one and the journals after it.
+    Apply(ApplyArgs),
+    /// Prove that a checkpoint and the journals after it give the next one.
+    Verify(VerifyArgs),
+    /// Compare two checkpoints, row by row.
+    Diff(DiffArgs),
+}
+
+/// Arguments of `tripline journal count`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Writes one JSON object a file. `complete` is false when bytes are left behind
+the last whole record, as in a journal that is being written: that alone is no
+damage. Exits with 1 when something in the middle is no record, and when a
+gzipped file is cut short or fails its checksum.
+
+Examples:
+  tripline journal count journal
+  tripline journal count checkpoints/*.jnl.*.gz")]
+pub(crate) struct CountArgs {
+    /// Journals or checkpoints, plain or gzipped.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// Arguments of `tripline journal cat`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Passwords and tickets of db.user and db.ticket are written as [redacted]; only
+--raw shows the bytes as they are. Bytes behind the last whole record are not
+written: they may still grow.
+
+Examples:
+  tripline journal cat journal --table db.change --op rv
+  tripline journal cat journal.12.gz journal --since 12:3456
+  tripline journal cat journal --table db.user --raw")]
+pub(crate) struct CatArgs {
+    /// Journals or checkpoints, plain or gzipped.
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Only records of this table; may be repeated.
+    #[arg(long = "table", value_name = "TABLE")]
+    pub(crate) tables: Vec<String>,
+    /// Only records with this operator, such as `pv` or `ex`; may be repeated.
+    #[arg(long = "op", value_name = "OP")]
+    pub(crate) ops: Vec<String>,
+    /// Only records at or behind this place: a journal number, or a number
+    /// and a byte offset such as `12:3456`.
+    #[arg(long, value_name = "SEQ[:OFFSET]", value_parser = parse_since)]
+    pub(crate) since: Option<Since>,
+    /// Write the bytes of the records as they are, secrets included.
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// The source's name in the ids, instead of the file's name.
+    #[arg(long, value_name = "NAME", value_parser = parse_source)]
+    pub(crate) source: Option<SourceId>,
+}
+
+/// Arguments of `tripline journal apply`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Rows are written in the order of their keys. OUT is replaced only when all went
+well: not when a journal is missing in between or damaged.
+
+Examples:
+  tripline journal apply --to checkpoint.13 checkpoint.12.gz journal.12")]
+pub(crate) struct ApplyArgs {
+    /// The checkpoint to write.
+    #[arg(long, value_name = "OUT")]
+    pub(crate) to: PathBuf,
+    /// The checkpoint to begin with.
+    pub(crate) checkpoint: PathBuf,
+    /// The journals after it, in order.
+    #[arg(required = true, value_name = "JOURNAL")]
+    pub(crate) journals: Vec<PathBuf>,
+}
+
+/// Arguments of `tripline journal verify`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Writes, per table, how many rows were compared and how many differ. A server
+writes some changes into no journal: its note on the last checkpoint, what an
+upgrade or a restore changes. Rows that differ so, as the files themselves show,
+are counted as explained. Exits with 0 when all others are the same, 1 when not.
+Hashes of passwords and tickets are compared and never shown.
+
+Examples:
+  tripline journal verify checkpoint.12.gz journal.12 checkpoint.13.gz --explain")]
+pub(crate) struct VerifyArgs {
+    /// A checkpoint, the journals after it, and the checkpoint they lead to.
+    #[arg(required = true, num_args = 2.., value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Also write the rows that differ.
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+/// Arguments of `tripline journal diff`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Writes, per table, how many rows were compared and how many differ. Exits with
+0 when the rows are the same, 1 when not. Hashes of passwords and tickets are
+compared and never shown.
+
+Examples:
+  tripline journal diff checkpoint.12.gz checkpoint.13.gz --explain")]
+pub(crate) struct DiffArgs {
+    /// A checkpoint.
+    #[arg(value_name = "A")]
+    pub(crate) left: PathBuf,
+    /// Another one.
+    #[arg(value_name = "B")]
+    pub(crate) right: PathBuf,
+    /// Also write the rows that differ.
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+/// Arguments of `tripline fields`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tripline fields db.user
+  tripline fields db.user 7")]
+pub(crate) struct FieldsArgs {
+    /// The table, such as db.change.
+    pub(crate) table: String,
+    /// The version that records carry in front of the table; the youngest
+    /// when left out.
+    pub(crate) version: Option<u32>,
+}
+
+/// Arguments of `tripline init`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Looks at P4ROOT, P4JOURNAL and P4PORT and at the journals that are there.
+
+Examples:
+  P4ROOT=/p4/root tripline init
+  tripline init --to /etc/tripline/tripline.ron")]
+pub(crate) struct InitArgs {
+    /// The file to write; it must not exist.
+    #[arg(long, value_name = "FILE", default_value = "tripline.ron")]
+    pub(crate) to: PathBuf,
+}
+
+/// Arguments of `tripline man`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tripline man | man -l -
+  tripline man --to /usr/local/share/man/man1")]
+pub(crate) struct ManArgs {
+    /// Write one page a command into this directory, instead of the first
+    /// page to standard output.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+}
+
+/// Arguments of `tripline completions`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Examples:
+  tripline completions bash > /etc/bash_completion.d/tripline
+  tripline completions zsh --to ~/.zfunc")]
+pub(crate) struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub(crate) shell: Shell,
+    /// Write a file with the usual name into this directory, instead of to
+    /// standard output.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: Option<PathBuf>,
+}
+
+/// Where `journal cat` begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Since {
+    /// The journal's number.
+    pub(crate) sequence: u64,
+    /// Bytes into the decompressed journal.
+    pub(crate) offset: u64,
+}
+
+/// Reads a place as `tripline where --set` takes it.
+///
+/// # Errors
+///
+/// With a sentence that says how places are written.
+pub(crate) fn parse_place(text: &str) -> Result<Start, String> {
+    let place = match text {
+        "start" => Some(Start::Oldest),
+        "end" => Some(Start::Now),
+        _ => match text.split_once(':') {
+            Some(("checkpoint", number)) => number.parse().ok().map(Start::Checkpoint),
+            Some((sequence, offset)) => match (sequence.parse(), offset.parse()) {
+                (Ok(sequence), Ok(offset)) => Some(Start::Offset(sequence, offset)),
+                _ => None,
+            },
+            None => text.parse().ok().map(Start::Sequence),
+        },
+    };
+    place.ok_or_else(|| {
+        format!(
+            "`{}` is no place: write `start`, `end`, a number such as `12`, \
+             `12:3456` or `checkpoint:12`",
+            text.escape_debug()
+        )
+    })
+}
+
+fn parse_since(text: &str) -> Result<Since, String> {
+    match parse_place(text) {
+        Ok(Start::Sequence(sequence)) => Ok(Since { sequence, offset: 0 }),
+        Ok(Start::Offset(sequence, offset)) => Ok(Since { sequence, offset }),
+        _ => Err("write a journal number such as `12`, or `12:3456`".to_owned()),
+    }
+}
+
+fn parse_source(text: &str) -> Result<SourceId, String> {
+    SourceId::new(text).ok_or_else(|| {
+        "a name has letters, digits, `_`, `-` and `.`, and does not begin with `.`"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_tree_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_a_sentence_and_an_example() {
+        fn look(command: &clap::Command) {
+            assert!(command.get_about().is_some(), "{}", command.get_name());
+            if command.has_subcommands() {
+                command.get_subcommands().for_each(look);
+            } else {
+                let help = command.get_after_help().map(ToString::to_string);
+                assert!(
+                    help.is_some_and(|help| help.contains("Example")),
+                    "{} shows no example",
+                    command.get_name()
+                );
+            }
+        }
+        look(&Cli::command());
+    }
+
+    #[test]
+    fn places() {
+        assert_eq!(parse_place("start"), Ok(Start::Oldest));
+        assert_eq!(parse_place("end"), Ok(Start::Now));
+        assert_eq!(parse_place("12"), Ok(Start::Sequence(12)));
+        assert_eq!(parse_place("12:3456"), Ok(Start::Offset(12, 3456)));
+        assert_eq!(parse_place("checkpoint:12"), Ok(Start::Checkpoint(12)));
+        for bad in ["", "twelve", "12:", ":1", "-1", "checkpoint:", "1:2:3"] {
+            assert!(parse_place(bad).unwrap_err().contains("is no place"), "{bad}");
+        }
+    }
+}

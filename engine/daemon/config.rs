@@ -1,0 +1,336 @@
+//! The configuration, `tripline.ron`: what is followed, and who listens.
+//!
+//! Two stages: the [`Outline`] says what stands where in the file, and from it
+//! a [`Config`] is made in which everything is built. There is nothing in
+//! between that could be half right.
+
+mod arguments;
+mod entries;
+
+use crate::diagnose::{self, Diagnostic, Severity, SourceFile, shown};
+use crate::outline::{Block, Field, Node, Outline, Shape};
+use crate::terminal::Style;
+use crate::words;
+use std::fs;
+use std::io::{self, Read as _};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tripline_api::{Args, Built, ListenerFactory, ListenerId, Source, SourceFactory};
+
+/// The kinds of sources and listeners that a configuration can name.
+#[derive(Clone, Copy)]
+pub(crate) struct Registry {
+    /// The kinds of sources.
+    pub(crate) sources: &'static [&'static dyn SourceFactory],
+    /// The kinds of listeners.
+    pub(crate) listeners: &'static [&'static dyn ListenerFactory],
+}
+
+/// A configuration of which everything is sound and built.
+pub(crate) struct Config {
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// The directory of the state.
+    pub(crate) state: PathBuf,
+    /// The sources, in the order of the file.
+    pub(crate) sources: Vec<Arc<dyn Source>>,
+    /// The listeners, in the order of the file. Each follows at least one
+    /// source, and all that it names exist.
+    pub(crate) listeners: Vec<(ListenerId, Built)>,
+    /// What is probably not meant that way.
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// The file could not be read.
+    #[error("cannot read the configuration `{}`: {cause}", shown(.path))]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// There are errors in it: all of them, and the warnings.
+    #[error("{}", render(.0, Style::Plain))]
+    Wrong(Vec<Diagnostic>),
+}
+
+impl ConfigError {
+    /// The error for people, ending with a line feed.
+    pub(crate) fn render(&self, style: Style) -> String {
+        match self {
+            Self::Unreadable { .. } => format!("tripline: {self}\n"),
+            Self::Wrong(diagnostics) => render(diagnostics, style),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration and builds everything in it. Touches nothing but
+    /// the file.
+    ///
+    /// # Errors
+    ///
+    /// With every error that is in the file, not only the first.
+    pub(crate) fn load(path: &Path, registry: &Registry) -> Result<Self, ConfigError> {
+        let unreadable = |cause| ConfigError::Unreadable { path: path.to_owned(), cause };
+        let bytes = read_bounded(path).map_err(unreadable)?;
+        let absolute = std::path::absolute(path).map_err(unreadable)?;
+        let directory = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+        let (file, problem) = decode(path, bytes);
+        let outline = Outline::of(&file);
+        let mut reading = Reading {
+            path: absolute,
+            directory,
+            registry: *registry,
+            is_damaged: problem.is_some() || !outline.problems.is_empty(),
+            syntax_errors: outline.problems.iter().map(|it| it.span.start).collect(),
+            diagnostics: problem.into_iter().collect(),
+            file,
+        };
+        let config = reading.config(&outline);
+        reading.finish(config, outline.problems)
+    }
+}
+
+fn render(diagnostics: &[Diagnostic], style: Style) -> String {
+    let mut text: String = diagnostics.iter().map(|it| it.render(style) + "\n").collect();
+    if let Some(first) = diagnostics.first() {
+        let summary = diagnose::summary(diagnostics);
+        text += &format!("tripline: {}: {summary}\n", shown(&first.file.path));
+    }
+    text
+}
+
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    // A pipe or a device would be waited for, or never end.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        let mib = FILE_BYTES_MAX >> 20;
+        return Err(io::Error::other(format!("it is longer than {mib} MiB")));
+    }
+    Ok(bytes)
+}
+
+/// The longest configuration, in bytes.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+fn decode(path: &Path, bytes: Vec<u8>) -> (Arc<SourceFile>, Option<Diagnostic>) {
+    let path = path.to_owned();
+    match String::from_utf8(bytes) {
+        Ok(text) => (Arc::new(SourceFile { path, text }), None),
+        Err(error) => {
+            // Up to the error the lossy text is the same, byte for byte.
+            let at = error.utf8_error().valid_up_to();
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            let file = Arc::new(SourceFile { path, text });
+            let mut problem = Diagnostic::error(&file, at..at, "this is not UTF-8 text");
+            problem.help("save the file as UTF-8");
+            (file, Some(problem))
+        }
+    }
+}
+
+/// A configuration being read.
+struct Reading {
+    file: Arc<SourceFile>,
+    path: PathBuf,
+    /// Where relative paths in the file start.
+    directory: PathBuf,
+    registry: Registry,
+    /// Brackets or commas are wrong, so what seems to be missing may only be
+    /// in the wrong place.
+    is_damaged: bool,
+    /// Where.
+    syntax_errors: Vec<usize>,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl Reading {
+    fn config(&mut self, outline: &Outline) -> Option<Config> {
+        let block = self.root(outline)?;
+        let [state, sources, listeners] = self.fields(block);
+        // Not one of them is left out because another one is missing.
+        let state_path = state.and_then(|field| self.state(field));
+        let names = sources.map(|field| self.names(field));
+        let built_sources = sources.map(|field| self.sources(field));
+        let built_listeners =
+            listeners.map(|field| self.listeners(field, names.as_deref()));
+        let config = Config {
+            path: self.path.clone(),
+            state: state_path?,
+            sources: built_sources?,
+            listeners: built_listeners?,
+            warnings: Vec::new(),
+        };
+        if self.diagnostics.is_empty() {
+            self.warn(state?, sources?, &config);
+        }
+        Some(config)
+    }
+
+    /// The configuration if nothing is wrong, else everything that is.
+    fn finish(
+        mut self,
+        config: Option<Config>,
+        problems: Vec<Diagnostic>,
+    ) -> Result<Config, ConfigError> {
+        self.diagnostics.extend(problems);
+        if self.diagnostics.is_empty() {
+            self.believe_ron();
+        }
+        diagnose::sort(&mut self.diagnostics);
+        let is_wrong = self.diagnostics.iter().any(|it| it.severity == Severity::Error);
+        match config {
+            Some(config) if !is_wrong => {
+                Ok(Config { warnings: self.diagnostics, ..config })
+            }
+            _ => Err(ConfigError::Wrong(self.diagnostics)),
+        }
+    }
+
+    /// The outline overlooks what RON does not: a file is sound when both say
+    /// so.
+    fn believe_ron(&mut self) {
+        let whole = Args::new(&self.file.text).parse::<serde::de::IgnoredAny>();
+        if let Err(error) = whole {
+            let at = error.at.unwrap_or(0..0);
+            let message =
+                format!("this is not RON: {}", arguments::lowercase(&error.message));
+            self.error(at, message);
+        }
+    }
+
+    fn root<'a>(&mut self, outline: &'a Outline) -> Option<&'a Block> {
+        match &outline.root {
+            None => {
+                if !self.is_damaged {
+                    self.error(0..0, "the file is empty")
+                        .help("`tripline init` writes a configuration to begin with");
+                }
+                None
+            }
+            Some(Node { shape: Shape::Block(block), .. }) => {
+                if !block.name.is_empty() {
+                    self.error(
+                        block.name.clone(),
+                        "a configuration has no name in front of it",
+                    )
+                    .help("begin with the `(`");
+                }
+                for item in &block.items {
+                    self.error(item.span.clone(), "this value has no name")
+                        .help("write it as `name: value`");
+                }
+                Some(block)
+            }
+            Some(node) => {
+                self.error(
+                    node.span.clone(),
+                    "a configuration is one block in parentheses",
+                )
+                .help("write ( state: ..., sources: {...}, listeners: {...} )");
+                None
+            }
+        }
+    }
+
+    /// The fields of the configuration; what is missing, unknown or there
+    /// twice is an error.
+    fn fields<'a>(&mut self, block: &'a Block) -> [Option<&'a Field>; 3] {
+        let mut found: [Option<&Field>; 3] = [None; 3];
+        for field in &block.fields {
+            let name = self.text(&field.name).to_owned();
+            match FIELDS.iter().position(|(known, _)| *known == name) {
+                Some(index) => match found[index] {
+                    None => found[index] = Some(field),
+                    Some(first) => {
+                        self.error(
+                            field.name.clone(),
+                            format!("`{name}` is there twice"),
+                        )
+                        .also(first.name.clone(), "the first one")
+                        .help("put everything into one, and take the other away");
+                    }
+                },
+                None => {
+                    let names = || FIELDS.iter().map(|(known, _)| *known);
+                    let label = words::did_you_mean(&name, names())
+                        .map(|meant| format!("did you mean `{meant}`?"));
+                    self.error(
+                        field.name.clone(),
+                        format!("a configuration has no field `{name}`"),
+                    )
+                    .label(label.unwrap_or_default())
+                    .help(format!("its fields are {}", words::list(names())));
+                }
+            }
+        }
+        // A misspelt field would be reported twice.
+        let has_unknown = block.fields.len() > found.iter().flatten().count();
+        for ((name, example), field) in FIELDS.iter().zip(found) {
+            if field.is_none() && !self.is_damaged && !has_unknown {
+                let start = block.parentheses.start;
+                self.error(
+                    start..start + 1,
+                    format!("the configuration does not say `{name}`"),
+                )
+                .help(format!("add for example\n{example},"));
+            }
+        }
+        found
+    }
+
+    fn state(&mut self, field: &Field) -> Option<PathBuf> {
+        let span = field.value.span.clone();
+        let written = match Args::new(self.text(&span)).parse::<PathBuf>() {
+            Ok(written) if !written.as_os_str().is_empty() => written,
+            _ => {
+                self.error(span, "`state` must be the path of a directory")
+                    .help("write it in quotes: state: \"state\"");
+                return None;
+            }
+        };
+        Some(self.directory.join(written))
+    }
+
+    fn text(&self, span: &Range<usize>) -> &str {
+        &self.file.text[span.clone()]
+    }
+
+    fn error(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
+        self.add(Diagnostic::error(&self.file, span, message))
+    }
+
+    fn warning(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+    ) -> &mut Diagnostic {
+        self.add(Diagnostic::warning(&self.file, span, message))
+    }
+
+    fn add(&mut self, diagnostic: Diagnostic) -> &mut Diagnostic {
+        self.diagnostics.push(diagnostic);
+        let last = self.diagnostics.len() - 1;
+        &mut self.diagnostics[last]
+    }
+}
+
+/// The fields of a configuration, with an example of each.
+const FIELDS: [(&str, &str); 3] = [
+    ("state", "state: \"state\""),
+    ("sources", "sources: { \"p4\": Journal(path: \"p4root/journal\") }"),
+    ("listeners", "listeners: { \"audit\": Print(from: [\"p4\"]) }"),
+];

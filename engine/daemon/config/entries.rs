@@ -1,0 +1,268 @@
+//! The two maps of a configuration: sources and listeners by name.
+
+use super::{Config, Reading};
+use crate::outline::{Block, Field, Node, Shape};
+use crate::words;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+use tripline_api::{Args, Built, ListenerId, Source, SourceId};
+
+/// `"name": Kind(arguments)`.
+pub(super) struct Entry<'a> {
+    pub(super) name: String,
+    pub(super) key: Range<usize>,
+    pub(super) kind: Range<usize>,
+    /// The arguments; `None` for a kind that stands alone.
+    pub(super) block: Option<&'a Block>,
+    pub(super) span: Range<usize>,
+}
+
+impl Reading {
+    /// The names of all entries of a map, sound or not.
+    pub(super) fn names(&self, field: &Field) -> Vec<String> {
+        let Shape::Map(entries) = &field.value.shape else { return Vec::new() };
+        entries.iter().filter_map(|(key, _)| self.string(key)).collect()
+    }
+
+    /// Builds the sources that are sound.
+    pub(super) fn sources(&mut self, field: &Field) -> Vec<Arc<dyn Source>> {
+        let registry = self.registry.sources;
+        let kinds: Vec<_> = registry.iter().map(|it| (it.name(), it.example())).collect();
+        let mut sources = Vec::new();
+        for entry in self.entries(field, "source", &kinds) {
+            let Some(index) = self.kind(&entry, "source", &kinds) else { continue };
+            let factory = registry[index];
+            sources.extend(self.build(&entry, factory.example(), |args, context| {
+                factory.build(args, context)
+            }));
+        }
+        sources
+    }
+
+    /// Builds the listeners that are sound, given the names of all sources if
+    /// there are any.
+    pub(super) fn listeners(
+        &mut self,
+        field: &Field,
+        sources: Option<&[String]>,
+    ) -> Vec<(ListenerId, Built)> {
+        let registry = self.registry.listeners;
+        let kinds: Vec<_> = registry.iter().map(|it| (it.name(), it.example())).collect();
+        let mut listeners = Vec::new();
+        for entry in self.entries(field, "listener", &kinds) {
+            let Some(index) = self.kind(&entry, "listener", &kinds) else { continue };
+            let factory = registry[index];
+            let built = self.build(&entry, factory.example(), |args, context| {
+                factory.build(args, context)
+            });
+            if let Some(sources) = sources {
+                self.follows(&entry, built.as_ref(), sources);
+            }
+            listeners.extend(ListenerId::new(&entry.name).zip(built));
+        }
+        listeners
+    }
+
+    /// What is sound and yet probably not meant.
+    pub(super) fn warn(&mut self, state: &Field, sources: &Field, config: &Config) {
+        let Shape::Map(entries) = &sources.value.shape else { return };
+        for source in &config.sources {
+            let name = source.id().as_str();
+            let key =
+                entries.iter().find(|(key, _)| self.string(key).as_deref() == Some(name));
+            let span = key.map_or(sources.name.clone(), |(key, _)| key.span.clone());
+            let mut directories = source.directories().into_iter();
+            if directories.any(|directory| is_same(&directory, &config.state)) {
+                let message = format!("`{name}` is followed in the same directory");
+                self.warning(state.value.span.clone(), message)
+                    .label("every change of the state would wake it")
+                    .also(span.clone(), "followed here")
+                    .help("give the state a directory of its own");
+            }
+            if !config
+                .listeners
+                .iter()
+                .any(|(_, it)| it.from.iter().any(|from| from == name))
+            {
+                self.warning(span, format!("no listener follows `{name}`")).help(
+                    format!(
+                        "take it away, or name it in a listener's `from: [\"{name}\"]`"
+                    ),
+                );
+            }
+        }
+    }
+
+    /// The entries of a map that have a proper name and a kind.
+    fn entries<'a>(
+        &mut self,
+        field: &'a Field,
+        noun: &str,
+        kinds: &[(&str, &str)],
+    ) -> Vec<Entry<'a>> {
+        let Shape::Map(map) = &field.value.shape else {
+            let example = kinds.first().map_or("...", |(_, example)| example);
+            self.error(
+                field.value.span.clone(),
+                format!("`{noun}s` must be {noun}s by name, in braces"),
+            )
+            .help(format!("write {noun}s: {{ \"name\": {} }}", one_line(example)));
+            return Vec::new();
+        };
+        if map.is_empty() && !self.is_damaged {
+            let example = kinds.first().map_or("...", |(_, example)| example);
+            self.error(field.value.span.clone(), format!("there is no {noun}"))
+                .help(format!("add one: \"name\": {}", one_line(example)));
+        }
+        let mut entries: Vec<Entry<'_>> = Vec::new();
+        for (key, value) in map {
+            let Some(name) = self.name(key, noun) else { continue };
+            if let Some(first) = entries.iter().find(|it| it.name == name) {
+                let first = first.key.clone();
+                self.error(
+                    key.span.clone(),
+                    format!("there are two {noun}s named `{name}`"),
+                )
+                .also(first, "the first one")
+                .help("give one of them another name");
+            }
+            let (kind, block) = match &value.shape {
+                Shape::Word => (value.span.clone(), None),
+                Shape::Block(block) if !block.name.is_empty() => {
+                    (block.name.clone(), Some(block))
+                }
+                _ => {
+                    let names = kinds.iter().map(|(name, _)| *name);
+                    self.error(
+                        value.span.clone(),
+                        format!("this does not say what kind of {noun} it is"),
+                    )
+                    .help(format!(
+                        "write the kind in front of it: {}",
+                        words::list(names)
+                    ));
+                    continue;
+                }
+            };
+            entries.push(Entry {
+                name,
+                key: key.span.clone(),
+                kind,
+                block,
+                span: value.span.clone(),
+            });
+        }
+        entries
+    }
+
+    /// An entry's name, which becomes part of ids and of file names.
+    fn name(&mut self, key: &Node, noun: &str) -> Option<String> {
+        let Some(name) = self.string(key) else {
+            let written = self.text(&key.span).to_owned();
+            self.error(
+                key.span.clone(),
+                format!("the name of a {noun} must be in quotes"),
+            )
+            .help(format!("write \"{written}\""));
+            return None;
+        };
+        // The names of sources and of listeners follow the same rule.
+        if SourceId::new(&name).is_none() {
+            let max = SourceId::BYTES_MAX;
+            self.error(key.span.clone(), format!("this cannot be the name of a {noun}"))
+                .help(format!(
+                    "use letters, digits, `_`, `-` and `.`, no `.` at the front, \
+                     and at most {max} of them"
+                ));
+        }
+        Some(name)
+    }
+
+    /// The index of an entry's kind.
+    fn kind(
+        &mut self,
+        entry: &Entry<'_>,
+        noun: &str,
+        kinds: &[(&str, &str)],
+    ) -> Option<usize> {
+        let written = self.text(&entry.kind).to_owned();
+        let names = || kinds.iter().map(|(name, _)| *name);
+        let index = names().position(|name| name == written);
+        if index.is_none() {
+            let label = words::did_you_mean(&written, names());
+            let label = label.map(|meant| format!("did you mean `{meant}`?"));
+            self.error(
+                entry.kind.clone(),
+                format!("there is no kind of {noun} named `{written}`"),
+            )
+            .label(label.unwrap_or_default())
+            .help(format!("the kinds of {noun}s are {}", words::list(names())));
+        }
+        index
+    }
+
+    /// Checks that there are the sources that a listener follows.
+    fn follows(&mut self, entry: &Entry<'_>, built: Option<&Built>, sources: &[String]) {
+        if built.is_some_and(|built| built.from.is_empty()) {
+            self.error(entry.kind.clone(), format!("`{}` follows no source", entry.name))
+                .help("name at least one: from: [\"p4\"]");
+        }
+        // What could not be built says only in the file what it follows.
+        let from = match built {
+            Some(built) => built.from.clone(),
+            None => self.from(entry).iter().filter_map(|it| self.string(it)).collect(),
+        };
+        for from in from {
+            if sources.contains(&from) || self.is_damaged {
+                continue;
+            }
+            let names = || sources.iter().map(String::as_str);
+            let label = words::did_you_mean(&from, names());
+            let label = label.map(|meant| format!("did you mean `{meant}`?"));
+            let mut texts = self.from(entry).iter();
+            let text = texts.find(|it| self.string(it).as_deref() == Some(&from));
+            let span = text.map_or(&entry.kind, |it| &it.span).clone();
+            let help = match sources {
+                [] => "add it under `sources`".to_owned(),
+                _ => format!("known sources: {}", words::list(names())),
+            };
+            self.error(span, format!("there is no source named `{from}`"))
+                .label(label.unwrap_or_default())
+                .help(help);
+        }
+    }
+
+    /// The values of the entry's `from`, as they are written.
+    fn from<'a>(&self, entry: &Entry<'a>) -> &'a [Node] {
+        let mut fields = entry.block.map_or(&[][..], |block| &block.fields).iter();
+        match fields.find(|field| self.text(&field.name) == "from") {
+            Some(Field { value: Node { shape: Shape::List(items), .. }, .. }) => items,
+            Some(field) => std::slice::from_ref(&field.value),
+            None => &[],
+        }
+    }
+
+    /// What a text in quotes says.
+    fn string(&self, node: &Node) -> Option<String> {
+        match node.shape {
+            Shape::Text => Args::new(self.text(&node.span)).parse().ok(),
+            _ => None,
+        }
+    }
+}
+
+/// An example as part of a sentence.
+pub(super) fn one_line(example: &str) -> String {
+    let words: Vec<_> = example.split_whitespace().collect();
+    words.join(" ").replace("( ", "(").replace(", )", ")").replace(" )", ")")
+}
+
+/// Whether two paths are one directory, which may not exist yet.
+fn is_same(a: &Path, b: &Path) -> bool {
+    match (a.canonicalize(), b.canonicalize()) {
+        (Ok(a), Ok(b)) => a == b,
+        // `components` drops what does not matter, such as a `/` at the end.
+        _ => a.components().eq(b.components()),
+    }
+}

@@ -1,0 +1,286 @@
+//! Errors in files, with the place, a sentence and a repair.
+
+use crate::terminal::{Style, printable, steers};
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use serde::Serialize;
+use std::borrow::Cow;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A file that messages point into.
+#[derive(Debug)]
+pub(crate) struct SourceFile {
+    /// The path as the user gave it.
+    pub(crate) path: PathBuf,
+    /// What is in it.
+    pub(crate) text: String,
+}
+
+impl SourceFile {
+    /// The line and the column, in characters, of a byte offset; both from 1.
+    pub(crate) fn position(&self, offset: usize) -> (usize, usize) {
+        let before = &self.text[..self.text.floor_char_boundary(offset)];
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
+        (line, 1 + before[line_start..].chars().count())
+    }
+}
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Severity {
+    /// The file cannot be used.
+    Error,
+    /// The file can be used, and probably does not mean what it says.
+    Warning,
+}
+
+/// One thing that is wrong with a file.
+#[derive(Clone, Debug)]
+pub(crate) struct Diagnostic {
+    /// How bad it is.
+    pub(crate) severity: Severity,
+    /// The file.
+    pub(crate) file: Arc<SourceFile>,
+    /// The bytes of the file that are meant.
+    pub(crate) span: Range<usize>,
+    /// What is wrong, in a sentence.
+    pub(crate) message: String,
+    /// A few words for the caret; may be empty.
+    pub(crate) label: String,
+    /// Another place that has to do with it, and what.
+    pub(crate) also: Option<(Range<usize>, String)>,
+    /// How to repair it.
+    pub(crate) help: Option<String>,
+}
+
+impl Diagnostic {
+    /// An error without label, second place and help.
+    pub(crate) fn error(
+        file: &Arc<SourceFile>,
+        span: Range<usize>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity: Severity::Error,
+            file: Arc::clone(file),
+            span,
+            message: message.into(),
+            label: String::new(),
+            also: None,
+            help: None,
+        }
+    }
+
+    /// A warning without label, second place and help.
+    pub(crate) fn warning(
+        file: &Arc<SourceFile>,
+        span: Range<usize>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(file, span, message) }
+    }
+
+    /// Adds words for the caret.
+    pub(crate) fn label(&mut self, label: impl Into<String>) -> &mut Self {
+        self.label = label.into();
+        self
+    }
+
+    /// Adds another place.
+    pub(crate) fn also(
+        &mut self,
+        span: Range<usize>,
+        label: impl Into<String>,
+    ) -> &mut Self {
+        self.also = Some((span, label.into()));
+        self
+    }
+
+    /// Adds a repair.
+    pub(crate) fn help(&mut self, help: impl Into<String>) -> &mut Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// The message for people: the lines meant with carets, and the repair.
+    /// Ends with a line feed.
+    pub(crate) fn render(&self, style: Style) -> String {
+        let renderer = match style {
+            Style::Plain => Renderer::plain(),
+            Style::Coloured => Renderer::styled(),
+        };
+        let level = match self.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let caret = AnnotationKind::Primary.span(self.visible(&self.span));
+        let also = self.also.as_ref().map(|(span, label)| {
+            AnnotationKind::Context.span(self.visible(span)).label(printable(label))
+        });
+        let snippet = Snippet::source(without_steering(&self.file.text))
+            .path(printable(&self.file.path.to_string_lossy()).into_owned())
+            .annotation(match self.label.is_empty() {
+                true => caret,
+                false => caret.label(printable(&self.label)),
+            })
+            .annotations(also);
+        let help = self.help.as_deref().map(|help| Level::HELP.message(printable(help)));
+        let report =
+            level.primary_title(printable(&self.message)).element(snippet).elements(help);
+        let mut rendered = renderer.render(&[report]);
+        rendered.push('\n');
+        rendered
+    }
+
+    /// The message for programs: one JSON object with a line feed.
+    pub(crate) fn json(&self) -> String {
+        #[derive(Serialize)]
+        struct Json<'a> {
+            file: Cow<'a, str>,
+            line: usize,
+            column: usize,
+            end_line: usize,
+            end_column: usize,
+            severity: Severity,
+            message: &'a str,
+            help: Option<&'a str>,
+        }
+        let (line, column) = self.file.position(self.span.start);
+        let (end_line, end_column) = self.file.position(self.span.end);
+        let json = serde_json::to_string(&Json {
+            file: self.file.path.to_string_lossy(),
+            line,
+            column,
+            end_line,
+            end_column,
+            severity: self.severity,
+            message: &self.message,
+            help: self.help.as_deref(),
+        });
+        // Text and numbers always serialise.
+        let mut json = escape_steering(&json.unwrap_or_default());
+        json.push('\n');
+        json
+    }
+
+    /// The span, one character long where it is empty: a caret needs a place.
+    fn visible(&self, span: &Range<usize>) -> Range<usize> {
+        let text = &self.file.text;
+        let start = text.floor_char_boundary(span.start);
+        let end = text.ceil_char_boundary(span.end);
+        start..end.max(start)
+    }
+}
+
+/// The messages in the order of their places, those about the same place once.
+pub(crate) fn sort(diagnostics: &mut Vec<Diagnostic>) {
+    diagnostics.sort_by_key(|it| (it.span.start, it.severity, it.span.end));
+    diagnostics.dedup_by(|a, b| a.span == b.span && a.message == b.message);
+}
+
+/// How many errors and warnings there are, in words: `2 errors, 1 warning`.
+pub(crate) fn summary(diagnostics: &[Diagnostic]) -> String {
+    let count =
+        |severity| diagnostics.iter().filter(|it| it.severity == severity).count();
+    let words =
+        [(count(Severity::Error), "error"), (count(Severity::Warning), "warning")];
+    let words: Vec<_> = words
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, word)| counted(number, word))
+        .collect();
+    if words.is_empty() { "no errors".to_owned() } else { words.join(", ") }
+}
+
+/// `1 file`, `2 files`.
+pub(crate) fn counted(number: usize, word: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {word}{plural}")
+}
+
+/// The path as a person would like to read it.
+pub(crate) fn shown(path: &Path) -> String {
+    printable(&path.to_string_lossy()).into_owned()
+}
+
+/// The text with what steers a terminal replaced by characters of the same
+/// length in bytes, so that spans stay true. The renderer shows the ASCII ones
+/// itself.
+fn without_steering(text: &str) -> Cow<'_, str> {
+    let steering = |c: char| !c.is_ascii() && steers(c);
+    if !text.contains(steering) {
+        return Cow::Borrowed(text);
+    }
+    let replace = |c: char| match c {
+        _ if !steering(c) => c,
+        _ if c.len_utf8() == 2 => '¿',
+        _ => char::REPLACEMENT_CHARACTER,
+    };
+    Cow::Owned(text.chars().map(replace).collect())
+}
+
+/// JSON as `serde_json` writes it still holds DEL and the controls behind
+/// ASCII.
+fn escape_steering(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for character in json.chars() {
+        if steers(character) {
+            // All of them lie in the basic plane: one escape is enough.
+            escaped.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(text: &str) -> Arc<SourceFile> {
+        Arc::new(SourceFile { path: "a\x1b.ron".into(), text: text.to_owned() })
+    }
+
+    #[test]
+    fn positions_count_characters() {
+        let file = file("ab\nä€x\n");
+        assert_eq!(file.position(0), (1, 1));
+        assert_eq!(file.position(3 + "ä€".len()), (2, 3));
+        assert_eq!(file.position(file.text.len()), (3, 1));
+    }
+
+    #[test]
+    fn hostile_text_stays_text() {
+        let file = file("bad \x1b[2J \u{9b}1m \u{202e} word\n");
+        let start = file.text.find("word").unwrap();
+        let mut message = Diagnostic::error(&file, start..start + 4, "no \x07 word");
+        message.help("take \u{9b} it away");
+        for text in [message.render(Style::Plain), message.json()] {
+            assert!(!text.chars().any(steers), "{text:?}");
+        }
+        let json: serde_json::Value = serde_json::from_str(&message.json()).unwrap();
+        assert_eq!(json["file"], "a\x1b.ron");
+        assert_eq!(json["help"], "take \u{9b} it away");
+        assert_eq!((&json["line"], &json["column"]), (&1.into(), &16.into()));
+    }
+
+    #[test]
+    fn colours_only_when_asked() {
+        let message = Diagnostic::error(&file("x"), 0..1, "no");
+        assert!(!message.render(Style::Plain).contains('\x1b'));
+        assert!(message.render(Style::Coloured).contains('\x1b'));
+    }
+
+    #[test]
+    fn counts_in_words() {
+        let file = file("x");
+        assert_eq!(summary(&[]), "no errors");
+        let error = Diagnostic::error(&file, 0..1, "a");
+        let warning = Diagnostic::warning(&file, 0..1, "b");
+        assert_eq!(summary(&[error.clone(), error, warning]), "2 errors, 1 warning");
+    }
+}

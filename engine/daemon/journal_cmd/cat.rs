@@ -1,0 +1,338 @@
+//! `tripline journal cat`: every record as a JSON object.
+//!
+//! One thread reads and splits, some encode, this one writes. The batches go
+//! round the encoders in turn, so their order is kept without numbering them.
+
+use super::batches::{Batches, OwnedBatch};
+use super::input::{Input, is_damage};
+use crate::cli::{CatArgs, Since, exit};
+use crate::diagnose::shown;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use p4journal::Head;
+use std::io::{self, Read, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+use std::thread::{self, Scope, ScopedJoinHandle};
+use tripline_api::{Cursor, Entry, Place, Secrets, SourceId, write_entry};
+
+/// Writes the records of all files.
+pub(crate) fn run(args: &CatArgs) -> anyhow::Result<ExitCode> {
+    let mut code = 0;
+    let mut previous = None;
+    for path in &args.files {
+        let journal = match Journal::open(path, args, previous) {
+            Ok(journal) => journal,
+            Err(error) => {
+                writeln!(io::stderr(), "tripline: {error:#}")?;
+                code = exit::FAILED;
+                continue;
+            }
+        };
+        previous = journal.number;
+        if args.since.is_some_and(|since| journal.start.sequence < since.sequence) {
+            continue;
+        }
+        let read = journal.write()?;
+        code = code.max(read.complain(path)?);
+    }
+    Ok(ExitCode::from(code))
+}
+
+/// A journal to be written.
+struct Journal<'a> {
+    source: SourceId,
+    /// What it says itself.
+    number: Option<u64>,
+    start: Place,
+    did_rotate: bool,
+    /// The first bytes, which were read to find the number.
+    head: Vec<u8>,
+    input: Box<dyn Read + Send>,
+    wanted: Wanted<'a>,
+}
+
+/// Which entries, and how.
+struct Wanted<'a> {
+    tables: &'a [String],
+    ops: &'a [String],
+    since: Option<Since>,
+    raw: bool,
+}
+
+/// What came of reading a journal.
+struct ReadThrough {
+    error: Option<io::Error>,
+    damage: Damage,
+}
+
+/// Pieces that are no records.
+#[derive(Clone, Copy, Default)]
+struct Damage {
+    count: u64,
+    /// The line of the first one, from 1.
+    line: u64,
+}
+
+impl<'a> Journal<'a> {
+    fn open(
+        path: &Path,
+        args: &'a CatArgs,
+        previous: Option<u64>,
+    ) -> anyhow::Result<Self> {
+        let input = Input::open(path)?;
+        let source =
+            args.source.clone().unwrap_or_else(|| source_id(path, input.is_gzip()));
+        let mut input = input.into_reader();
+        let mut head = Vec::new();
+        let mut number = None;
+        // A damaged file is reported when it is read on.
+        while head.len() < HEAD_BYTES_MAX
+            && Read::by_ref(&mut input)
+                .take(4096)
+                .read_to_end(&mut head)
+                .is_ok_and(|n| n > 0)
+        {
+            let read = Head::read(&head);
+            number = read.number();
+            if read != Head::NeedMore {
+                break;
+            }
+        }
+        let follows = previous.and_then(|previous: u64| previous.checked_add(1));
+        Ok(Self {
+            source,
+            number,
+            start: Place::start_of(0, number.unwrap_or_default()),
+            did_rotate: number.is_some() && number == follows,
+            head,
+            input,
+            wanted: Wanted {
+                tables: &args.tables,
+                ops: &args.ops,
+                since: args.since,
+                raw: args.raw,
+            },
+        })
+    }
+
+    /// Reads, encodes and writes. Fails when writing does.
+    fn write(self) -> anyhow::Result<ReadThrough> {
+        let Self { source, start, did_rotate, head, input, wanted, .. } = self;
+        let encoders =
+            thread::available_parallelism().map_or(1, |it| it.get().min(ENCODERS_MAX));
+        let batches = Batches::new(input, head, start, did_rotate);
+        thread::scope(|scope| {
+            let mut lanes = Vec::with_capacity(encoders);
+            let (used, empty) = bounded(encoders * BATCHES_MAX);
+            let mut senders = Vec::with_capacity(encoders);
+            for index in 0..encoders {
+                let (sender, lane) = Lane::start(scope, index, &source, &wanted)?;
+                senders.push(sender);
+                lanes.push(lane);
+            }
+            let reader = thread::Builder::new()
+                .name("read".to_owned())
+                .spawn_scoped(scope, move || read(batches, &senders, &empty))?;
+            let written = write_in_turn(&lanes, &used);
+            // The encoders stop when nobody takes what they have, and the
+            // reader when nobody takes its batches.
+            drop(used);
+            let threads: Vec<_> = lanes.into_iter().map(|lane| lane.thread).collect();
+            let mut damage = Damage::default();
+            for thread in threads {
+                let died = |_| anyhow::anyhow!("an encoding thread died");
+                damage = damage.and(thread.join().map_err(died)?);
+            }
+            let died = |_| anyhow::anyhow!("the reading thread died");
+            let error = reader.join().map_err(died)?.err();
+            written?;
+            Ok(ReadThrough { error, damage })
+        })
+    }
+}
+
+impl ReadThrough {
+    /// Says what went wrong, and the exit code that goes with it.
+    fn complain(&self, path: &Path) -> io::Result<u8> {
+        let path = shown(path);
+        let mut code = 0;
+        if self.damage.count > 0 {
+            let Damage { count, line } = self.damage;
+            writeln!(
+                io::stderr(),
+                "tripline: `{path}`: {count} times there is no record where one should be, \
+                 the first time in line {line}"
+            )?;
+            code = exit::NO;
+        }
+        if let Some(error) = &self.error {
+            writeln!(io::stderr(), "tripline: `{path}`: {error}")?;
+            code = if is_damage(error) { exit::NO } else { exit::FAILED };
+        }
+        Ok(code)
+    }
+}
+
+impl Damage {
+    fn note(&mut self, entry: &Entry<'_>) {
+        *self = self.and(Self { count: 1, line: entry.place.line + 1 });
+    }
+
+    fn and(self, other: Self) -> Self {
+        match (self.count, other.count) {
+            (_, 0) => self,
+            (0, _) => other,
+            _ => {
+                Self { count: self.count + other.count, line: self.line.min(other.line) }
+            }
+        }
+    }
+}
+
+/// An encoder and the way out of it.
+struct Lane<'scope> {
+    encoded: Receiver<(Vec<u8>, OwnedBatch)>,
+    /// Written buffers go back, to be filled again.
+    written: Sender<Vec<u8>>,
+    thread: ScopedJoinHandle<'scope, Damage>,
+}
+
+impl<'scope> Lane<'scope> {
+    fn start<'env>(
+        scope: &'scope Scope<'scope, 'env>,
+        index: usize,
+        source: &'env SourceId,
+        wanted: &'env Wanted<'_>,
+    ) -> io::Result<(Sender<OwnedBatch>, Self)> {
+        let (sender, batches) = bounded::<OwnedBatch>(BATCHES_MAX);
+        let (encoded_sender, encoded) = bounded(BATCHES_MAX);
+        let (written, free) = bounded(BATCHES_MAX);
+        let work = move || {
+            let mut damage = Damage::default();
+            for batch in batches {
+                let mut out = free.try_recv().unwrap_or_default();
+                encode(&mut out, &batch, source, wanted, &mut damage);
+                if encoded_sender.send((out, batch)).is_err() {
+                    break;
+                }
+            }
+            damage
+        };
+        let name = format!("encode-{index}");
+        let thread = thread::Builder::new().name(name).spawn_scoped(scope, work)?;
+        Ok((sender, Self { encoded, written, thread }))
+    }
+}
+
+fn read(
+    mut batches: Batches<impl Read>,
+    encoders: &[Sender<OwnedBatch>],
+    empty: &Receiver<OwnedBatch>,
+) -> io::Result<()> {
+    for encoder in encoders.iter().cycle() {
+        let used = empty.try_recv().unwrap_or_default();
+        let Some(batch) = batches.next(used)? else { break };
+        if encoder.send(batch).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn write_in_turn(lanes: &[Lane<'_>], used: &Sender<OwnedBatch>) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    for lane in lanes.iter().cycle() {
+        let Ok((mut out, batch)) = lane.encoded.recv() else { break };
+        stdout.write_all(&out)?;
+        out.clear();
+        // With no room for them, or nobody to fill them, they are freed.
+        _ = lane.written.try_send(out);
+        _ = used.try_send(batch);
+    }
+    stdout.flush()
+}
+
+fn encode(
+    out: &mut Vec<u8>,
+    batch: &OwnedBatch,
+    source: &SourceId,
+    wanted: &Wanted<'_>,
+    damage: &mut Damage,
+) {
+    let end = Cursor::unproved(Place::default());
+    for entry in batch.view(source, &end).entries() {
+        if entry.incomplete {
+            damage.note(&entry);
+        }
+        if !wanted.includes(&entry) {
+            continue;
+        }
+        if wanted.raw {
+            out.extend_from_slice(entry.bytes);
+        } else {
+            write_entry(out, &entry, Secrets::Redact);
+        }
+    }
+}
+
+impl Wanted<'_> {
+    fn includes(&self, entry: &Entry<'_>) -> bool {
+        if let Some(since) = self.since
+            && (entry.place.sequence, entry.place.offset) < (since.sequence, since.offset)
+        {
+            return false;
+        }
+        if self.tables.is_empty() && self.ops.is_empty() {
+            return true;
+        }
+        entry.record().is_some_and(|record| {
+            let is_table = |table: &String| record.table() == Some(table);
+            let is_op = |op: &String| record.op_text() == op.trim_matches('@');
+            (self.tables.is_empty() || self.tables.iter().any(is_table))
+                && (self.ops.is_empty() || self.ops.iter().any(is_op))
+        })
+    }
+}
+
+/// A name for the source of a file: the file's own, as far as names allow, and
+/// the same whether it is gzipped or not.
+fn source_id(path: &Path, is_gzip: bool) -> SourceId {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = match name.strip_suffix(".gz") {
+        Some(stem) if is_gzip => stem,
+        _ => &name,
+    };
+    let plain =
+        |c: char| if c.is_ascii_alphanumeric() || "_-.".contains(c) { c } else { '_' };
+    let mut id: String = name.chars().map(plain).take(SourceId::BYTES_MAX).collect();
+    if id.is_empty() || id.starts_with('.') {
+        id.insert(0, '_');
+        id.truncate(SourceId::BYTES_MAX);
+    }
+    SourceId::new(&id).expect("only characters of names are left")
+}
+
+/// Where the number is looked for.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// More threads than this wait for the one that reads.
+const ENCODERS_MAX: usize = 4;
+
+/// How many batches may wait in front of an encoder, and behind it.
+const BATCHES_MAX: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_give_sources_their_names() {
+        let id = |path: &str, is_gzip| source_id(Path::new(path), is_gzip).to_string();
+        assert_eq!(id("/a/journal.12.gz", true), "journal.12");
+        assert_eq!(id("/a/journal.12.gz", false), "journal.12.gz");
+        assert_eq!(id("my journal~", false), "my_journal_");
+        assert_eq!(id(".hidden", false), "_.hidden");
+        assert_eq!(id("/", false), "_");
+        assert_eq!(id(&"é".repeat(300), false).len(), SourceId::BYTES_MAX);
+    }
+}

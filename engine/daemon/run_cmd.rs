@@ -1,0 +1,179 @@
+//! `tripline run`: the daemon, in the foreground.
+
+mod report;
+
+use crate::cli::{RunArgs, exit};
+use crate::config::{Config, ConfigError, Registry};
+use crate::run_cmd::report::{Progress, Report};
+use crate::terminal;
+use anyhow::Context as _;
+use crossbeam_channel::{Receiver, bounded};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tripline_api::Store;
+use tripline_run::{Engine, LaneSetup, Options, Outcome, Setup};
+use tripline_store::{LockError, SqliteStore, StateLock};
+
+/// How often progress is shown and a signal looked for while there is an end to
+/// wait for.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Runs until it is told to stop, or until everything is settled.
+///
+/// # Errors
+///
+/// When it could not start: exit code 2.
+pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
+    let mut config = load(args, registry)?;
+    let _lock = match StateLock::take(&config.state) {
+        Ok(lock) => lock,
+        Err(error @ LockError::Held { .. }) => {
+            eprintln!("tripline: {error}");
+            return Ok(ExitCode::from(exit::IN_USE));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let signals = signals()?;
+    let mut store: Box<dyn Store> = Box::new(SqliteStore::open(&config.state)?);
+    loop {
+        let state = config.state.clone();
+        let (mut engine, progress) = start(config, store, args.until_idle)?;
+        let next = match args.until_idle {
+            true => follow_until_idle(&mut engine, progress, &signals),
+            false => follow(args, registry, &state, &signals),
+        };
+        let (outcome, old_store) = engine.stop();
+        match next {
+            Next::Reload(next) => {
+                config = *next;
+                store = match old_store {
+                    Some(store) => store,
+                    None => Box::new(SqliteStore::open(&config.state)?),
+                };
+            }
+            Next::End => return Ok(ended(&outcome, args.until_idle)),
+        }
+    }
+}
+
+enum Next {
+    End,
+    Reload(Box<Config>),
+}
+
+fn load(args: &RunArgs, registry: &Registry) -> Result<Config, ConfigError> {
+    let config = Config::load(&args.config, registry)?;
+    for warning in &config.warnings {
+        eprintln!("{}", warning.render(terminal::for_stderr()));
+    }
+    Ok(config)
+}
+
+fn start(
+    config: Config,
+    store: Box<dyn Store>,
+    until_idle: bool,
+) -> anyhow::Result<(Engine, Progress)> {
+    let progress = Progress::new(&config, until_idle);
+    let events = Arc::new(Report::new(&config.path));
+    let listeners = config.listeners.into_iter();
+    let engine = Engine::start(Setup {
+        sources: config.sources,
+        listeners: listeners.map(|(id, built)| LaneSetup { id, built }).collect(),
+        store,
+        options: Options { until_idle, ..Options::default() },
+        events,
+    })?;
+    Ok((engine, progress))
+}
+
+/// Sleeps until a signal says what to do.
+fn follow(
+    args: &RunArgs,
+    registry: &Registry,
+    state: &std::path::Path,
+    signals: &Receiver<i32>,
+) -> Next {
+    while let Ok(signal) = signals.recv() {
+        if signal != SIGHUP {
+            break;
+        }
+        match load(args, registry) {
+            Ok(config) if config.state == state => return Next::Reload(Box::new(config)),
+            Ok(_) => eprintln!(
+                "tripline: not reloaded: the state directory cannot change while the \
+                 daemon runs; restart it"
+            ),
+            Err(error) => {
+                eprint!("{}", error.render(terminal::for_stderr()));
+                eprintln!("tripline: not reloaded: the old configuration stays in force");
+            }
+        }
+    }
+    Next::End
+}
+
+fn follow_until_idle(
+    engine: &mut Engine,
+    mut progress: Progress,
+    signals: &Receiver<i32>,
+) -> Next {
+    while !engine.wait(LOOK_EVERY) {
+        progress.show(engine);
+        // There is nothing to reload for: it ends by itself.
+        if signals.try_recv().is_ok_and(|signal| signal != SIGHUP) {
+            break;
+        }
+    }
+    progress.clear();
+    Next::End
+}
+
+fn ended(outcome: &Outcome, until_idle: bool) -> ExitCode {
+    for listener in &outcome.left_behind {
+        eprintln!(
+            "tripline: {listener} did not come to an end in time and was left; what it \
+             had not settled comes again at the next start"
+        );
+    }
+    if let Some(why) = &outcome.unsaved {
+        eprintln!(
+            "tripline: the last progress was not saved ({why}); what came since the \
+             last save comes again at the next start"
+        );
+        return ExitCode::from(exit::FAILED);
+    }
+    if until_idle && !outcome.stopped.is_empty() {
+        return ExitCode::from(exit::STOPPED);
+    }
+    ExitCode::SUCCESS
+}
+
+/// Signals arrive here, a few at a time. A second request to stop does not
+/// wait for anybody: at any moment the next start finds what was committed.
+fn signals() -> anyhow::Result<Receiver<i32>> {
+    let (sender, receiver) = bounded(8);
+    let stopping = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGINT] {
+        let armed = Arc::clone(&stopping);
+        signal_hook::flag::register_conditional_default(signal, armed)
+            .context("cannot take signals")?;
+        signal_hook::flag::register(signal, Arc::clone(&stopping))
+            .context("cannot take signals")?;
+    }
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])
+        .context("cannot take signals")?;
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            for signal in signals.forever() {
+                // A full queue holds a signal of each kind already.
+                _ = sender.try_send(signal);
+            }
+        })
+        .context("cannot start a thread")?;
+    Ok(receiver)
+}

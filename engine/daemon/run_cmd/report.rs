@@ -1,0 +1,92 @@
+//! What `tripline run` tells a person while it works.
+
+use crate::config::Config;
+use crate::diagnose::shown;
+use crate::terminal::printable;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
+use tripline_run::{Engine, Event, Events};
+
+/// Writes the engine's events to standard error, a line each.
+pub(super) struct Report {
+    config: String,
+}
+
+impl Report {
+    pub(super) fn new(config: &Path) -> Self {
+        Self { config: shown(config) }
+    }
+}
+
+impl Events for Report {
+    fn event(&self, event: &Event<'_>) {
+        let text = match event {
+            // The stop that follows says the same and what to do.
+            Event::Gap { stops: true, .. } => return,
+            Event::Gap { listener, gap, .. } => {
+                format!("{listener}: gap: {} (to repair it, {})", gap.why, gap.repair)
+            }
+            Event::ListenerStopped { listener, why } => {
+                let why = why.replace("CONFIG", &self.config);
+                format!("{listener} stopped: {why}")
+            }
+            Event::ListenerRetries { listener, why, after } => {
+                format!("{listener}: {why}; trying again in {after:.1?}")
+            }
+            Event::ListenerRecovered { listener } => format!("{listener}: works again"),
+            Event::Waiting { listener, source, waiting_for } => {
+                format!("{listener}: {source}: waiting: {waiting_for}")
+            }
+            Event::NotSaved { why, after } => {
+                format!("progress not saved: {why}; trying again in {after:.1?}")
+            }
+            Event::SavedAgain => "progress is saved again".to_owned(),
+            Event::PollingOnly { why } => (*why).to_owned(),
+            other => format!("{other:?}"),
+        };
+        // Standard error may be gone; the work goes on all the same.
+        _ = writeln!(std::io::stderr(), "tripline: {}", printable(&text));
+    }
+}
+
+/// A line on the terminal that says how far a catch-up has come.
+pub(super) struct Progress {
+    bytes: u64,
+    is_shown: bool,
+    is_wanted: bool,
+}
+
+impl Progress {
+    pub(super) fn new(config: &Config, until_idle: bool) -> Self {
+        let is_wanted = until_idle && std::io::stderr().is_terminal();
+        let bytes = if is_wanted {
+            // Only for the percentage: what cannot be measured counts nothing.
+            config.sources.iter().map(|s| s.behind(None).unwrap_or(0)).sum()
+        } else {
+            0
+        };
+        Self { bytes, is_shown: false, is_wanted }
+    }
+
+    pub(super) fn show(&mut self, engine: &Engine) {
+        if !self.is_wanted {
+            return;
+        }
+        let mut line = String::new();
+        for (listener, status) in engine.status() {
+            let (entries, bytes) =
+                (status.entries.load(Relaxed), status.bytes.load(Relaxed));
+            line += &format!("  {listener}: {entries} entries, {} MiB", bytes >> 20);
+        }
+        line += &format!("  of {} MiB at most", self.bytes >> 20);
+        _ = write!(std::io::stderr(), "\r\x1b[K{line}");
+        self.is_shown = true;
+    }
+
+    pub(super) fn clear(&self) {
+        if self.is_shown {
+            _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! What every store must do.
+//!
+//! A store is tested with two calls: [`conforms`], with a function that makes
+//! an empty store each time, and, when its content outlives the value,
+//! [`persists`], with a function that opens the same one each time.
+
+use crate::MemoryStore;
+use tripline_api::{Change, Cursor, Gap, Key, Place, Progress, State, Store};
+
+/// Runs every case, each with a new and empty store.
+///
+/// # Panics
+///
+/// When the store does not do what it must; the message names the case.
+pub fn conforms(mut make: impl FnMut() -> Box<dyn Store>) {
+    for (name, case) in CASES {
+        println!("case: {name}");
+        case(&mut *make());
+    }
+}
+
+/// Commits, closes and opens again, and compares.
+///
+/// `open` opens one and the same store each time, which is empty at first. A
+/// store is dropped before the next is opened.
+///
+/// # Panics
+///
+/// When something was lost, invented or changed.
+pub fn persists(mut open: impl FnMut() -> Box<dyn Store>) {
+    let mut model = MemoryStore::new();
+    for (step, changes) in example::walk(40).enumerate() {
+        let mut store = open();
+        assert_same(&mut *store, &mut model, &format!("opened before step {step}"));
+        commit(&mut *store, &changes);
+        commit(&mut model, &changes);
+    }
+    assert_same(&mut *open(), &mut model, "opened at the end");
+}
+
+type Case = (&'static str, fn(&mut dyn Store));
+
+const CASES: &[Case] = &[
+    ("an empty store has nothing", an_empty_store_has_nothing),
+    ("every field comes back", every_field_comes_back),
+    ("settling adds up", settling_adds_up),
+    ("a state leaves the cursor alone", a_state_leaves_the_cursor_alone),
+    ("a hand sets and settling clears", a_hand_sets_and_settling_clears),
+    ("a gap moves the cursor", a_gap_moves_the_cursor),
+    ("numbers keep all their bits", numbers_keep_all_their_bits),
+    ("text keeps all its characters", text_keeps_all_its_characters),
+    ("changes apply in order", changes_apply_in_order),
+    ("a commit is all or nothing", a_commit_is_all_or_nothing),
+    ("progress is ordered", progress_is_ordered),
+    ("the newest gaps are kept", the_newest_gaps_are_kept),
+    ("a long walk agrees with the model", a_long_walk_agrees_with_the_model),
+];
+
+fn an_empty_store_has_nothing(store: &mut dyn Store) {
+    commit(store, &[]);
+    assert_eq!(progress(store), []);
+    assert_eq!(gaps(store), []);
+}
+
+fn every_field_comes_back(store: &mut dyn Store) {
+    let key = example::key("p4", "backup");
+    let cursor = example::cursor(7);
+    commit(
+        store,
+        &[
+            Change::Settled {
+                key: key.clone(),
+                cursor: cursor.clone(),
+                entries: 5,
+                last_entry: Some(1_700_000_000),
+            },
+            Change::State {
+                key: key.clone(),
+                state: State::Stopped,
+                why: Some("journal.8 is missing".into()),
+            },
+        ],
+    );
+    assert_eq!(
+        progress(store),
+        [Progress {
+            key,
+            cursor: Some(cursor),
+            set_by_hand: false,
+            entries_settled: 5,
+            last_entry: Some(1_700_000_000),
+            state: State::Stopped,
+            why: Some("journal.8 is missing".into()),
+        }]
+    );
+}
+
+fn settling_adds_up(store: &mut dyn Store) {
+    let key = example::key("p4", "backup");
+    let settled = |sequence, entries, last_entry| Change::Settled {
+        key: key.clone(),
+        cursor: example::cursor(sequence),
+        entries,
+        last_entry,
+    };
+    commit(store, &[settled(1, 2, Some(10))]);
+    commit(store, &[settled(2, 3, None)]);
+    let now = only(store);
+    assert_eq!(now.cursor, Some(example::cursor(2)));
+    assert_eq!(now.entries_settled, 5);
+    assert_eq!(now.last_entry, Some(10), "what carries no time changes no time");
+    commit(store, &[settled(3, 0, Some(-5))]);
+    assert_eq!(only(store).last_entry, Some(-5), "the last, not the greatest");
+    commit(store, &[settled(4, u64::MAX, None)]);
+    assert_eq!(only(store).entries_settled, u64::MAX, "it stays at the bound");
+}
+
+fn a_state_leaves_the_cursor_alone(store: &mut dyn Store) {
+    let key = example::key("p4", "backup");
+    let state = |state, why: Option<&str>| Change::State {
+        key: key.clone(),
+        state,
+        why: why.map(Into::into),
+    };
+    commit(store, &[state(State::Retrying, Some("no route to host"))]);
+    let now = only(store);
+    assert_eq!((now.cursor, now.entries_settled, now.last_entry), (None, 0, None));
+    assert_eq!(now.why.as_deref(), Some("no route to host"));
+    let cursor = example::cursor(1);
+    let settled = Change::Settled {
+        key: key.clone(),
+        cursor: cursor.clone(),
+        entries: 1,
+        last_entry: None,
+    };
+    commit(store, &[settled]);
+    assert_eq!(only(store).state, State::Retrying, "settling changes no state");
+    for next in [State::CatchingUp, State::Following, State::Stopped] {
+        commit(store, &[state(next, None)]);
+        let now = only(store);
+        assert_eq!((now.state, now.why), (next, None));
+        assert_eq!(now.cursor.as_ref(), Some(&cursor));
+    }
+}
+
+fn a_hand_sets_and_settling_clears(store: &mut dyn Store) {
+    let key = example::key("p4", "backup");
+    let stopped =
+        Change::State { key: key.clone(), state: State::Stopped, why: Some("x".into()) };
+    let cursor = Cursor::unproved(Place::start_of(0, 3));
+    let set = Change::SetByHand { key: key.clone(), cursor: cursor.clone() };
+    commit(store, &[stopped, set]);
+    let now = only(store);
+    assert!(now.set_by_hand);
+    assert_eq!((now.state, now.why), (State::CatchingUp, None));
+    assert_eq!(now.cursor, Some(cursor));
+    let cursor = example::cursor(3);
+    commit(store, &[Change::Settled { key, cursor, entries: 1, last_entry: None }]);
+    assert!(!only(store).set_by_hand);
+}
+
+fn a_gap_moves_the_cursor(store: &mut dyn Store) {
+    let key = example::key("p4", "backup");
+    let set = Change::SetByHand { key: key.clone(), cursor: example::cursor(3) };
+    let gap = example::gap(&key, 8);
+    commit(store, &[set, Change::Gap { key: key.clone(), gap: gap.clone() }]);
+    let now = only(store);
+    assert_eq!(now.cursor, Some(Cursor::unproved(gap.to)));
+    assert!(now.set_by_hand, "nothing was settled since");
+    assert_eq!(gaps(store), [(key, gap)]);
+}
+
+fn numbers_keep_all_their_bits(store: &mut dyn Store) {
+    let key = example::key("p4", "backup");
+    for number in [0, 1, i64::MAX as u64, 1 << 63, u64::MAX] {
+        let place =
+            Place { era: u32::MAX, sequence: number, offset: number, line: number };
+        let mut cursor = example::cursor(number);
+        cursor.place = place;
+        cursor.next = Some(number);
+        cursor.proof = cursor.proof.map(|mut proof| {
+            proof.inode = (number, number);
+            proof.head.len = u32::MAX;
+            proof
+        });
+        let settled = Change::Settled {
+            key: key.clone(),
+            cursor: cursor.clone(),
+            entries: 0,
+            last_entry: Some(i64::MIN),
+        };
+        let gap = Gap {
+            from: place,
+            to: place,
+            missing: Some((number, number)),
+            bytes: Some(number),
+            ..example::gap(&key, 1)
+        };
+        commit(store, &[Change::Gap { key: key.clone(), gap: gap.clone() }, settled]);
+        let now = only(store);
+        assert_eq!(now.cursor, Some(cursor));
+        assert_eq!(now.last_entry, Some(i64::MIN));
+        assert_eq!(gaps(store).pop(), Some((key.clone(), gap)));
+    }
+}
+
+fn text_keeps_all_its_characters(store: &mut dyn Store) {
+    let key = example::key("p4-main_1.old", &"x".repeat(100));
+    for text in
+        ["", "\0", "it's \"quoted\"; DROP TABLE cursor; --", "größer\r\n\u{1b}[31m"]
+    {
+        let state = Change::State {
+            key: key.clone(),
+            state: State::Stopped,
+            why: Some(text.into()),
+        };
+        let mut gap = example::gap(&key, 1);
+        gap.why = text.into();
+        gap.repair = text.into();
+        commit(store, &[state, Change::Gap { key: key.clone(), gap: gap.clone() }]);
+        assert_eq!(only(store).why.as_deref(), Some(text));
+        assert_eq!(gaps(store).pop(), Some((key.clone(), gap)));
+    }
+}
+
+fn changes_apply_in_order(store: &mut dyn Store) {
+    let key = example::key("p4", "backup");
+    let settled = |sequence| Change::Settled {
+        key: key.clone(),
+        cursor: example::cursor(sequence),
+        entries: 1,
+        last_entry: None,
+    };
+    let gap = Change::Gap { key: key.clone(), gap: example::gap(&key, 5) };
+    commit(store, &[settled(1), gap.clone(), settled(2)]);
+    assert_eq!(only(store).cursor, Some(example::cursor(2)));
+    assert_eq!(only(store).entries_settled, 2);
+    commit(store, &[settled(3), gap]);
+    assert_eq!(only(store).cursor, Some(Cursor::unproved(example::gap(&key, 5).to)));
+}
+
+fn a_commit_is_all_or_nothing(store: &mut dyn Store) {
+    let changes = example::changes();
+    commit(store, &changes);
+    let before = (progress(store), gaps(store));
+    // A gap of another source than the one it is recorded for.
+    let key = example::key("p4", "backup");
+    let impossible =
+        Change::Gap { key, gap: example::gap(&example::key("another", "backup"), 9) };
+    let mut with_impossible = changes.clone();
+    with_impossible.push(impossible);
+    with_impossible.extend(changes.clone());
+    let error = store.commit(&with_impossible).expect_err("the gap is of another source");
+    assert!(error.to_string().contains("another"), "{error}");
+    assert_eq!((progress(store), gaps(store)), before);
+    commit(store, &changes);
+    assert_eq!(gaps(store).len(), before.1.len() * 2, "it goes on after an error");
+}
+
+fn progress_is_ordered(store: &mut dyn Store) {
+    let names = [("p4", "b"), ("log", "z"), ("p4", "B"), ("p4-2", "a"), ("p4", "a.b")];
+    for (source, listener) in names {
+        let key = example::key(source, listener);
+        commit(store, &[Change::State { key, state: State::Following, why: None }]);
+    }
+    let keys: Vec<Key> = progress(store).into_iter().map(|one| one.key).collect();
+    let mut sorted = keys.clone();
+    sorted.sort();
+    assert_eq!(keys, sorted);
+    assert_eq!(keys.len(), names.len());
+}
+
+fn the_newest_gaps_are_kept(store: &mut dyn Store) {
+    let bound = <dyn Store>::GAPS_MAX as u64;
+    let (busy, calm) = (example::key("p4", "backup"), example::key("p4", "mail"));
+    let gap = |key: &Key, number| Change::Gap {
+        key: key.clone(),
+        gap: example::gap(key, number),
+    };
+    commit(store, &[gap(&calm, 1)]);
+    let many: Vec<Change> = (1..=bound + 2).map(|number| gap(&busy, number)).collect();
+    commit(store, &many);
+    commit(store, &[gap(&calm, 2)]);
+    let of = |key: &Key, all: &[(Key, Gap)]| -> Vec<u64> {
+        all.iter().filter(|(of, _)| of == key).map(|(_, gap)| gap.to.sequence).collect()
+    };
+    let all = gaps(store);
+    assert_eq!(of(&busy, &all), (3..=bound + 2).collect::<Vec<_>>());
+    assert_eq!(of(&calm, &all), [1, 2]);
+    assert_eq!(all[0].0, calm, "oldest first, over all listeners");
+}
+
+fn a_long_walk_agrees_with_the_model(store: &mut dyn Store) {
+    let mut model = MemoryStore::new();
+    for (step, changes) in example::walk(200).enumerate() {
+        commit(store, &changes);
+        commit(&mut model, &changes);
+        assert_same(store, &mut model, &format!("after step {step}"));
+    }
+}
+
+fn commit(store: &mut dyn Store, changes: &[Change]) {
+    store.commit(changes).expect("a sound store commits");
+}
+
+fn progress(store: &mut dyn Store) -> Vec<Progress> {
+    store.progress().expect("a sound store can be read")
+}
+
+fn gaps(store: &mut dyn Store) -> Vec<(Key, Gap)> {
+    store.gaps().expect("a sound store can be read")
+}
+
+/// The progress of the only listener there is.
+fn only(store: &mut dyn Store) -> Progress {
+    let mut all = progress(store);
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+fn assert_same(store: &mut dyn Store, model: &mut dyn Store, when: &str) {
+    assert_eq!(progress(store), progress(model), "{when}");
+    assert_eq!(gaps(store), gaps(model), "{when}");
+}
+
+/// Changes to try stores with.
+pub mod example {
+    use tripline_api::{
+        Change, Cursor, Gap, GapKind, Key, ListenerId, Place, Proof, SourceId, State,
+    };
+
+    /// A key of two valid names.
+    ///
+    /// # Panics
+    ///
+    /// When one is not valid.
+    pub fn key(source: &str, listener: &str) -> Key {
+        Key {
+            source: SourceId::new(source).expect("a valid name"),
+            listener: ListenerId::new(listener).expect("a valid name"),
+        }
+    }
+
+    /// A cursor with a proof, in the file with this sequence number.
+    pub fn cursor(sequence: u64) -> Cursor {
+        let text = format!("@vv@ 1 @db.counters@ @journal@ @{sequence}@\n");
+        Cursor {
+            place: Place { era: 0, sequence, offset: 1000, line: 10 },
+            proof: Some(Proof::new((2049, 77), text.as_bytes(), b"@ex@ 1 2\n")),
+            next: sequence.is_multiple_of(2).then(|| sequence.wrapping_add(1)),
+        }
+    }
+
+    /// A gap of the key's source that leads to this sequence number, of a kind
+    /// and with fields that depend on the number.
+    pub fn gap(key: &Key, number: u64) -> Gap {
+        use GapKind::{Missing, Replaced, Restored, Unterminated};
+        let kinds = [Missing, Replaced, Restored, Unterminated];
+        Gap {
+            source: key.source.clone(),
+            kind: kinds[number as usize % kinds.len()],
+            from: Place { era: 0, sequence: number / 2, offset: 17, line: 1 },
+            to: Place { era: 1, sequence: number, offset: 0, line: 0 },
+            missing: number.is_multiple_of(3).then_some((number / 2 + 1, number)),
+            bytes: number.is_multiple_of(5).then_some(number * 100),
+            why: format!("journal.{number} is not to be found"),
+            repair: "bring it back".into(),
+        }
+    }
+
+    /// One change of each kind, to three listeners.
+    pub fn changes() -> Vec<Change> {
+        let backup = key("p4", "backup");
+        let mail = key("p4", "mail");
+        let other = key("log", "mail");
+        vec![
+            Change::Settled {
+                key: backup.clone(),
+                cursor: cursor(1),
+                entries: 3,
+                last_entry: Some(1_700_000_000),
+            },
+            Change::State { key: backup, state: State::Following, why: None },
+            Change::Gap { key: mail.clone(), gap: gap(&mail, 4) },
+            Change::SetByHand { key: other, cursor: Cursor::unproved(Place::default()) },
+        ]
+    }
+
+    /// Commits that look random and are the same each time.
+    pub fn walk(commits: usize) -> impl Iterator<Item = Vec<Change>> {
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        (0..commits).map(move |_| {
+            let changes = random.below(4);
+            (0..changes).map(|_| random.change()).collect()
+        })
+    }
+
+    /// A small generator (xorshift), good enough to choose test cases.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, bound: u64) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 >> 11) % bound
+        }
+
+        fn change(&mut self) -> Change {
+            let key = key(
+                ["p4", "log"][self.below(2) as usize],
+                ["backup", "mail", "ci"][self.below(3) as usize],
+            );
+            let number = self.below(50);
+            match self.below(4) {
+                0 => Change::Gap { gap: gap(&key, number), key },
+                1 => Change::SetByHand { key, cursor: cursor(number) },
+                2 => Change::State {
+                    key,
+                    state: [State::Following, State::Stopped][self.below(2) as usize],
+                    why: number.is_multiple_of(2).then(|| format!("reason {number}")),
+                },
+                _ => Change::Settled {
+                    key,
+                    cursor: cursor(number),
+                    entries: self.below(1000),
+                    last_entry: number.is_multiple_of(3).then_some(number as i64 - 20),
+                },
+            }
+        }
+    }
+}

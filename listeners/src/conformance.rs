@@ -1,0 +1,362 @@
+//! One suite over all listeners: what each of them owes the engine.
+//!
+//! [`KINDS`] has a row for every listener in [`crate::ALL`]: how to let it write
+//! into a directory, and how to read back what it wrote. [`conforms`] runs the
+//! suite over one of them, and panics with a sentence where it fails.
+
+use crate::testing::{Feed, OwnedBatch};
+use std::path::Path;
+use tripline_api::{
+    Args, Begin, BuildContext, Built, Cursor, Gap, GapKind, Listener, ListenerFactory,
+    OnGap, Place,
+};
+
+/// How the suite handles one kind of listener.
+pub struct Kind {
+    /// The factory's name.
+    pub name: &'static str,
+    /// Arguments that let it follow the source `p4` and write below the
+    /// directory of the configuration.
+    pub arguments: &'static str,
+    /// What it has written below that directory, in order, piece by piece.
+    pub output: fn(&Path) -> Vec<Vec<u8>>,
+    /// What it promises when entries come again after a crash.
+    pub promise: Promise,
+}
+
+/// What a listener promises when entries come again after a crash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promise {
+    /// Its output is as if there had been no crash.
+    Once,
+    /// Its output has every piece, and may have some of them again.
+    AtLeastOnce,
+}
+
+/// A row for every listener there is.
+pub static KINDS: &[Kind] = &[
+    Kind {
+        name: "Mirror",
+        arguments: r#"(from: ["p4"], to: "out")"#,
+        output: files,
+        promise: Promise::Once,
+    },
+    Kind {
+        name: "Print",
+        arguments: r#"(from: ["p4"], to: "out.jsonl")"#,
+        output: lines,
+        promise: Promise::Once,
+    },
+];
+
+/// Runs the whole suite over one kind of listener, in a directory that is empty.
+///
+/// # Panics
+///
+/// Where the listener does not conform; says how.
+pub fn conforms(factory: &dyn ListenerFactory, kind: &Kind, scratch: &Path) {
+    let suite = Suite { factory, kind, scratch };
+    suite.describes_itself();
+    suite.refuses_what_it_does_not_know();
+    suite.needs_no_entries();
+    for (name, feed) in feeds() {
+        suite.survives_a_crash_anywhere(name, &feed);
+    }
+    suite.takes_a_gap();
+}
+
+struct Suite<'a> {
+    factory: &'a dyn ListenerFactory,
+    kind: &'a Kind,
+    scratch: &'a Path,
+}
+
+impl Suite<'_> {
+    fn describes_itself(&self) {
+        let (name, doc) = (self.factory.name(), self.factory.doc());
+        assert_eq!(name, self.kind.name, "the row is for another listener");
+        assert!(doc.len() > 40 && doc.ends_with('.'), "{name}: `doc` says too little");
+        let example = self.factory.example();
+        let arguments = example.strip_prefix(name).unwrap_or_else(|| {
+            panic!("{name}: the example starts with another word: {example}")
+        });
+        let directory = self.directory("example");
+        if let Err(error) =
+            self.factory.build(&Args::new(arguments), &context(&directory))
+        {
+            panic!("{name}: the example does not build: {error}");
+        }
+        let left = entries_of(&directory);
+        assert!(left.is_empty(), "{name}: building it made {left:?}");
+    }
+
+    fn refuses_what_it_does_not_know(&self) {
+        let name = self.kind.name;
+        let inner = self.kind.arguments.trim_end_matches(')');
+        let text = format!("{inner}, no_such_argument: 1)");
+        let directory = self.directory("refused");
+        let Err(error) = self.factory.build(&Args::new(&text), &context(&directory))
+        else {
+            panic!("{name} takes an argument that is none");
+        };
+        let at =
+            error.at.clone().unwrap_or_else(|| panic!("{name}: no place in: {error}"));
+        assert!(
+            text[at].contains("no_such_argument"),
+            "{name}: the wrong place: {error}"
+        );
+        let without = Args::new("(from: [])");
+        assert!(
+            self.factory.build(&without, &context(&directory)).is_err(),
+            "{name} builds without a source"
+        );
+    }
+
+    fn needs_no_entries(&self) {
+        let directory = self.directory("no-entries");
+        let feed = Feed::new("p4");
+        let mut listener = self.build(&directory).listener;
+        self.must(listener.flush(), "flush before begin");
+        let answer = self.must(listener.begin(&feed.begin(None)), "begin");
+        assert_eq!(answer, None, "{}: a cursor out of nothing", self.kind.name);
+        self.must(listener.no_data(false), "no_data(false)");
+        self.must(listener.no_data(true), "no_data(true)");
+        self.must(listener.flush(), "flush without entries");
+    }
+
+    /// Crashes behind every batch, with and without a flush before, and once
+    /// more in the middle of what comes again.
+    fn survives_a_crash_anywhere(&self, name: &str, feed: &Feed) {
+        let batches = feed.batches(None, BATCH_BYTES);
+        let wanted = self.undisturbed(name, feed);
+        for crash in 0..=batches.len() {
+            for flush_every in [1, 3, usize::MAX] {
+                let directory = self.directory(&format!("{name}-{crash}-{flush_every}"));
+                let mut settled = None;
+                let mut run = |batches_max| {
+                    let listener = &mut *self.build(&directory).listener;
+                    self.run(listener, feed, &mut settled, flush_every, batches_max);
+                };
+                run(crash);
+                run(2);
+                run(usize::MAX);
+                let case = format!("{name}, crash at {crash}, flush every {flush_every}");
+                self.compare(&case, &wanted, &(self.kind.output)(&directory));
+                _ = std::fs::remove_dir_all(&directory);
+            }
+        }
+    }
+
+    fn undisturbed(&self, name: &str, feed: &Feed) -> Vec<Vec<u8>> {
+        let directory = self.directory(&format!("{name}-undisturbed"));
+        let listener = &mut *self.build(&directory).listener;
+        self.run(listener, feed, &mut None, usize::MAX, usize::MAX);
+        let output = (self.kind.output)(&directory);
+        assert!(!output.is_empty(), "{}: nothing was written", self.kind.name);
+        output
+    }
+
+    /// What a lane does, up to a crash after some batches; after all of them it
+    /// flushes.
+    fn run(
+        &self,
+        listener: &mut dyn Listener,
+        feed: &Feed,
+        settled: &mut Option<Cursor>,
+        flush_every: usize,
+        batches_max: usize,
+    ) {
+        let begun = self.must(listener.begin(&feed.begin(settled.as_ref())), "begin");
+        let cursor = begun.or_else(|| settled.clone());
+        let batches = feed.batches(cursor.map(|cursor| cursor.place), BATCH_BYTES);
+        for (index, batch) in batches.iter().take(batches_max).enumerate() {
+            self.must(batch.deliver(listener), "listen");
+            let is_last = index + 1 == batches.len();
+            if is_last || (index + 1).is_multiple_of(flush_every) {
+                self.must(listener.flush(), "flush");
+                *settled = Some(batch.end().clone());
+            }
+        }
+    }
+
+    fn takes_a_gap(&self) {
+        let directory = self.directory("gap");
+        let built = self.build(&directory);
+        if built.on_gap == OnGap::Stop {
+            return;
+        }
+        let mut listener = built.listener;
+        let feed = Feed::new("p4").journal(1, JOURNAL_1).journal(3, JOURNAL_3);
+        let batches: Vec<OwnedBatch> = feed.batches(None, usize::MAX);
+        let begin = Begin { source: feed.source(), cursor: None, set_by_hand: true };
+        self.must(listener.begin(&begin), "begin");
+        self.must(batches[0].deliver(&mut *listener), "listen");
+        let gap = Gap {
+            source: feed.source().clone(),
+            kind: GapKind::Missing,
+            from: batches[0].end().place,
+            to: Place::start_of(0, 3),
+            missing: Some((2, 2)),
+            bytes: None,
+            why: "journal 2 is gone".into(),
+            repair: "restore it".into(),
+        };
+        self.must(listener.gap(&gap), "gap");
+        self.must(batches[1].deliver(&mut *listener), "listen behind a gap");
+        self.must(listener.flush(), "flush");
+    }
+
+    fn compare(&self, case: &str, wanted: &[Vec<u8>], found: &[Vec<u8>]) {
+        let name = self.kind.name;
+        match self.kind.promise {
+            Promise::Once => assert!(
+                wanted == found,
+                "{name}, {case}: another output than without a crash:\n{}\n{}",
+                show(wanted),
+                show(found)
+            ),
+            Promise::AtLeastOnce => {
+                let missing = wanted.iter().find(|piece| !found.contains(piece));
+                assert!(missing.is_none(), "{name}, {case}: something is missing");
+                let extra = found.iter().find(|piece| !wanted.contains(piece));
+                assert!(extra.is_none(), "{name}, {case}: something is too much");
+            }
+        }
+    }
+
+    fn build(&self, directory: &Path) -> Built {
+        let built =
+            self.factory.build(&Args::new(self.kind.arguments), &context(directory));
+        built.unwrap_or_else(|error| {
+            panic!("{}: its row's arguments do not build: {error}", self.kind.name)
+        })
+    }
+
+    fn directory(&self, name: &str) -> std::path::PathBuf {
+        let directory = self.scratch.join(name);
+        std::fs::create_dir_all(&directory).unwrap_or_else(|error| {
+            panic!("cannot make {}: {error}", directory.display())
+        });
+        directory
+    }
+
+    fn must<T>(&self, result: Result<T, impl std::fmt::Display>, what: &str) -> T {
+        result.unwrap_or_else(|error| panic!("{}: {what}: {error}", self.kind.name))
+    }
+}
+
+const fn context(directory: &Path) -> BuildContext<'_> {
+    BuildContext { name: "tested", directory }
+}
+
+/// Everything the listeners are fed with.
+fn feeds() -> Vec<(&'static str, Feed)> {
+    let long = format!("@pv@ 0 @db.desc@ 9 @{}@ \n@ex@ 1 9\n", "line\n".repeat(400_000));
+    vec![
+        ("one", Feed::new("p4").journal(1, JOURNAL_1)),
+        (
+            "rotated",
+            Feed::new("p4")
+                .journal(0, JOURNAL_0)
+                .journal(1, JOURNAL_1)
+                .journal(2, JOURNAL_2)
+                .journal(3, JOURNAL_3),
+        ),
+        ("hostile", Feed::new("p4").journal(7, HOSTILE)),
+        ("long", Feed::new("p4").journal(0, long.as_bytes())),
+    ]
+}
+
+/// A server's first journal: nothing in it says its number but the trailer.
+const JOURNAL_0: &[u8] = b"@pv@ 1 @db.counters@ @upgrade@ @1@ \n@ex@ 1 90\n\
+    @rv@ 1 @db.counters@ @journal@ @1@ \n@ex@ 1 91\n";
+
+const JOURNAL_1: &[u8] = b"@nx@ 2 100 @40@ 10 0 0 0 0 @/p4@ @journal@ @@ @@ @@ \n\
+    @vv@ 1 @db.counters@ @journal@ @1@ \n@ex@ 1 100\n\
+    @pv@ 0 @db.desc@ 7 @two\nlines, and @@pv@@ 1 @@db.x@@\n@ \n@ex@ 2 101\n\
+    @rv@ 4 @db.user@ @ann@ @ann@@example@ @@ 1 2 @Ann@ @0123CAFE@ 0 @@ 0 0 0 \n\
+    @mx@ 3 102\n@ex@ 3 102\n\
+    @rv@ 1 @db.counters@ @journal@ @2@ \n\
+    @nx@ 3 103 @40@ 0 0 0 0 0 @@ @@ @@ @@ @@ \n@ex@ 4 103\n";
+
+/// As short as a journal can be.
+const JOURNAL_2: &[u8] = b"@vv@ 1 @db.counters@ @journal@ @2@ \n@ex@ 1 110\n\
+    @rv@ 1 @db.counters@ @journal@ @3@ \n@ex@ 1 111\n";
+
+const JOURNAL_3: &[u8] = b"@nx@ 2 120 @40@ 10 0 0 0 0 @/p4@ @journal@ @@ @@ @@ \r\n\
+    @vv@ 1 @db.counters@ @journal@ @3@ \r\n@ex@ 1 120\r\n\
+    @pv@ 0 @db.desc@ 8 @windows\r\n@ \r\n@ex@ 2 121\r\n@pv@ 0 @db.desc@ 9 @torn";
+
+const HOSTILE: &[u8] = b"@vv@ 1 @db.counters@ @journal@ @7@ \n\
+    @pv@ 0 @db.desc@ 1 @nul \0 in text@ \n\
+    @pv@ 0 @db.desc@ 2 @caf\xe9 \xff\xfe not utf-8@ \n\
+    @pv@ 0 @db.desc@ 3 @\"quotes\" \\ and \x1b]0;title\x07 \x1b[2J \r\n..\n@ \n\
+    @pv@ 0 @db.@@@ 4 @@@@@@ \n\
+    @pv@ 99999999999999999999 @db.x@ -1 \n\
+    @zz@ unknown @\n@ \n\
+    \n\n\0\0\0\0@ex@ 1 2\n\
+    garbage without end\n\
+    @pv@ 0 @db.desc@ 5 @torn in the mid\n@ex@ 1 3\n\
+    @ex@ nobody never\n@ex@ 18446744073709551615 9223372036854775807\n";
+
+/// So small that a batch holds an entry or two.
+const BATCH_BYTES: usize = 100;
+
+/// A file below `out` is a piece: its name and its content.
+fn files(directory: &Path) -> Vec<Vec<u8>> {
+    let directory = directory.join("out");
+    let mut names = entries_of(&directory);
+    names.sort();
+    let read = |name: String| {
+        let content = std::fs::read(directory.join(&name)).unwrap_or_default();
+        [name.as_bytes(), b"\n", &content].concat()
+    };
+    names.into_iter().map(read).collect()
+}
+
+/// A line of `out.jsonl` is a piece.
+fn lines(directory: &Path) -> Vec<Vec<u8>> {
+    let content = std::fs::read(directory.join("out.jsonl")).unwrap_or_default();
+    content.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect()
+}
+
+fn entries_of(directory: &Path) -> Vec<String> {
+    let found = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    found.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+fn show(pieces: &[Vec<u8>]) -> String {
+    let show = |piece: &Vec<u8>| {
+        let shown = &piece[..piece.len().min(300)];
+        format!("  {}\n", shown.escape_ascii())
+    };
+    pieces.iter().map(show).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A listener without a row would not be tested: there is one for each, in
+    /// the registry's order.
+    #[test]
+    fn every_listener_has_a_row() {
+        let listeners: Vec<&str> = crate::ALL.iter().map(|f| f.name()).collect();
+        let rows: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+        assert_eq!(listeners, rows);
+    }
+
+    #[test]
+    fn every_listener_conforms() {
+        for (factory, kind) in crate::ALL.iter().zip(KINDS) {
+            let scratch = tempfile::tempdir().unwrap();
+            conforms(*factory, kind, scratch.path());
+        }
+    }
+
+    #[test]
+    fn names_find_their_factory() {
+        assert_eq!(crate::find("Print").map(|factory| factory.name()), Some("Print"));
+        assert!(crate::find("print").is_none());
+    }
+}

@@ -1,0 +1,300 @@
+//! `Print`: entries as JSON lines, in a file or on standard output.
+//!
+//! Each line carries the entry's id, and the file's own tail tells which entries
+//! are in it: after a crash they are skipped when they come again, so that a
+//! file has each line once. `print/output.rs` has the file, `print/tail.rs`
+//! reads its end.
+
+mod output;
+mod tail;
+
+use crate::arguments;
+use output::Output;
+use p4journal::{Op, Record};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use tail::Newest;
+use tripline_api::{
+    Args, ArgsError, Begin, BuildContext, Built, Cursor, Entry, FriendlyDuration, Gap,
+    ListenError, Listener, ListenerFactory, OnGap, Secrets, SourceId, View, write_entry,
+    write_gap,
+};
+
+/// Makes [`Print`]s.
+pub(crate) struct Factory;
+
+impl ListenerFactory for Factory {
+    fn name(&self) -> &'static str {
+        "Print"
+    }
+
+    fn doc(&self) -> &'static str {
+        "Writes entries as JSON objects, one a line, to the file `to` (mode 0600, as \
+         entries may hold what is private) or, with `to: \"-\"`, to standard output. \
+         `tables` and `ops` choose which: without them it is all entries; with them, \
+         the records of these tables and operators. Hashes of passwords and tickets \
+         are replaced by \"[redacted]\" unless `secrets: Keep`. A gap becomes a line \
+         with `gap` in it.\n\
+         \n\
+         A file has each line once, also after a crash or a power loss: a line torn at \
+         the end is cut off, and what the last lines (64 MiB of them are looked at) \
+         show to be written is not written again. After the cursor was moved back by \
+         hand, entries that come again are written again. Standard output cannot be \
+         looked at: there a line may come twice after a crash, with the same id.\n\
+         \n\
+         The file may be renamed by others, as logrotate does: it is noticed at the \
+         next flush, and a new one is begun. An entry in the renamed file that was not \
+         settled when the daemon died comes again in the new one.\n\
+         \n\
+         Arguments: `from`, sources; `to`, a file or \"-\"; `tables`, such as \
+         [\"db.user\"]; `ops`, such as [\"rv\"]; `secrets`, `Redact` or `Keep`; \
+         `on_gap`, `Notify` (the default) or `Stop`; `quiet`, a duration (\"5s\")."
+    }
+
+    fn example(&self) -> &'static str {
+        r#"Print(from: ["p4"], to: "audit.jsonl", tables: ["db.user", "db.protect"])"#
+    }
+
+    fn build(
+        &self,
+        args: &Args<'_>,
+        context: &BuildContext<'_>,
+    ) -> Result<Built, ArgsError> {
+        let arguments: Arguments = args.parse()?;
+        arguments::check_sources(&arguments.from)?;
+        if arguments.to.as_os_str().is_empty() {
+            return Err(ArgsError::new(
+                "`to` is empty: write a file's name, or \"-\" for standard output",
+            ));
+        }
+        check_names("tables", arguments.tables.as_deref(), check_table)?;
+        check_names("ops", arguments.ops.as_deref(), check_op)?;
+        let to = match arguments.to.as_path() {
+            dash if dash == Path::new("-") => None,
+            file => Some(context.path(file)),
+        };
+        let listener = Box::new(Print {
+            to,
+            filter: Filter { tables: arguments.tables, ops: arguments.ops },
+            secrets: arguments.secrets.unwrap_or_default(),
+            output: None,
+            newest: BTreeMap::new(),
+            newest_durable: BTreeMap::new(),
+            buffer: Vec::new(),
+        });
+        Ok(Built {
+            listener,
+            from: arguments.from,
+            on_gap: arguments.on_gap.unwrap_or(OnGap::Notify),
+            quiet: arguments::quiet(arguments.quiet),
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    from: Vec<String>,
+    to: PathBuf,
+    tables: Option<Vec<String>>,
+    ops: Option<Vec<String>>,
+    secrets: Option<Secrets>,
+    on_gap: Option<OnGap>,
+    quiet: Option<FriendlyDuration>,
+}
+
+/// An empty list is refused: read as "none" it would silence the listener, read
+/// as "all" it would say more than was asked for.
+fn check_names(
+    argument: &str,
+    names: Option<&[String]>,
+    check: fn(&str) -> Result<(), String>,
+) -> Result<(), ArgsError> {
+    match names {
+        Some([]) => Err(ArgsError::new(format!(
+            "`{argument}` is empty: leave it out to have all of them"
+        ))),
+        Some(names) => {
+            names.iter().try_for_each(|name| check(name)).map_err(ArgsError::new)
+        }
+        None => Ok(()),
+    }
+}
+
+fn check_table(name: &str) -> Result<(), String> {
+    let (before, after) = name.split_once('.').unwrap_or_default();
+    let fine = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    if before.is_empty() || after.is_empty() || !name.chars().all(fine) {
+        return Err(format!(
+            "`tables` has {name:?}, which is no table: write it like \"db.user\""
+        ));
+    }
+    Ok(())
+}
+
+fn check_op(name: &str) -> Result<(), String> {
+    let is_known = Op::of(format!("@{name}@ ").as_bytes())
+        .is_some_and(|op| op != Op::Other && op.name() == name);
+    if !is_known {
+        return Err(format!(
+            "`ops` has {name:?}, which is no operator: write some of \"pv\", \"rv\", \
+             \"dv\", \"vv\", \"dl\", \"ex\", \"mx\", \"nx\", \"put\", \"del\""
+        ));
+    }
+    Ok(())
+}
+
+/// The listener.
+struct Print {
+    /// `None` is standard output.
+    to: Option<PathBuf>,
+    filter: Filter,
+    secrets: Secrets,
+    /// Opened when it is first needed.
+    output: Option<Output>,
+    /// The newest line of each source in the output.
+    newest: BTreeMap<SourceId, Newest>,
+    /// The same as of the last flush: what is there still after a failed one.
+    newest_durable: BTreeMap<SourceId, Newest>,
+    /// Lines not written yet; kept for its memory.
+    buffer: Vec<u8>,
+}
+
+impl Listener for Print {
+    fn begin(&mut self, begin: &Begin<'_>) -> Result<Option<Cursor>, ListenError> {
+        // So that what is found next is certain.
+        self.flush()?;
+        let output = open(&mut self.output, self.to.as_deref())?;
+        if begin.set_by_hand {
+            self.newest.remove(begin.source);
+        } else if let Some(newest) = output.newest(begin.source)? {
+            self.newest.insert(begin.source.clone(), newest);
+        }
+        self.newest_durable.clone_from(&self.newest);
+        Ok(None)
+    }
+
+    fn is_handled(&self, entry: &Entry<'_>) -> bool {
+        self.filter.wants(entry)
+    }
+
+    fn listen(&mut self, entries: &View<'_>) -> Result<(), ListenError> {
+        let source = entries.batch().source;
+        let mut newest = self.newest.get(source).copied();
+        self.buffer.clear();
+        for entry in entries.entries() {
+            if newest.is_some_and(|newest| newest.has_entry(entry.place)) {
+                continue;
+            }
+            write_entry(&mut self.buffer, &entry, self.secrets);
+            newest = Some(Newest::entry(entry.place));
+            if self.buffer.len() >= BUFFER_BYTES {
+                self.write(source, newest)?;
+            }
+        }
+        self.write(source, newest)?;
+        // A giant record is over: give its memory back.
+        self.buffer.clear();
+        self.buffer.shrink_to(2 * BUFFER_BYTES);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), ListenError> {
+        let Some(output) = &mut self.output else { return Ok(()) };
+        if let Err(error) = output.sync() {
+            if output.is_plain() {
+                // What is not certain was given up, and comes again.
+                self.newest.clone_from(&self.newest_durable);
+            }
+            return Err(error);
+        }
+        self.newest_durable.clone_from(&self.newest);
+        if !output.is_in_place() {
+            self.output = None;
+        }
+        Ok(())
+    }
+
+    fn gap(&mut self, gap: &Gap) -> Result<(), ListenError> {
+        if self.newest.get(&gap.source).is_some_and(|newest| newest.has_gap(gap.to)) {
+            return Ok(());
+        }
+        self.buffer.clear();
+        write_gap(&mut self.buffer, gap);
+        self.write(&gap.source, Some(Newest::gap(gap.to)))
+    }
+
+    fn no_data(&mut self, had_data: bool) -> Result<(), ListenError> {
+        // Whoever renames a quiet file waits for a new one all the same.
+        if !had_data && self.output.as_ref().is_some_and(|output| !output.is_in_place()) {
+            self.flush()?;
+            if self.output.is_none() {
+                open(&mut self.output, self.to.as_deref())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Print {
+    /// Writes the buffer out, after which `newest` is the newest line.
+    fn write(
+        &mut self,
+        source: &SourceId,
+        newest: Option<Newest>,
+    ) -> Result<(), ListenError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let output = open(&mut self.output, self.to.as_deref())?;
+        output.append(&self.buffer)?;
+        self.buffer.clear();
+        if let Some(newest) = newest {
+            self.newest.insert(source.clone(), newest);
+        }
+        Ok(())
+    }
+}
+
+fn open<'a>(
+    output: &'a mut Option<Output>,
+    to: Option<&Path>,
+) -> Result<&'a mut Output, ListenError> {
+    let opened = match output.take() {
+        Some(output) => output,
+        None => match to {
+            Some(path) => Output::file(path)?,
+            None => Output::standard()?,
+        },
+    };
+    Ok(output.insert(opened))
+}
+
+/// Which entries are wanted.
+struct Filter {
+    tables: Option<Vec<String>>,
+    ops: Option<Vec<String>>,
+}
+
+impl Filter {
+    /// Looks at operator and table only, which a torn record has too.
+    fn wants(&self, entry: &Entry<'_>) -> bool {
+        if let Some(ops) = &self.ops
+            && !Op::of(entry.bytes).is_some_and(|op| ops.iter().any(|o| o == op.name()))
+        {
+            return false;
+        }
+        let Some(tables) = &self.tables else { return true };
+        let record = Record::parse(entry.bytes).ok();
+        let table = record.as_ref().and_then(Record::table);
+        table.is_some_and(|table| tables.iter().any(|wanted| wanted == table))
+    }
+}
+
+/// How many bytes of lines are collected before they are written. A single line
+/// may be longer.
+const BUFFER_BYTES: usize = 1024 * 1024;
+
+#[cfg(test)]
+mod tests;

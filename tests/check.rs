@@ -1,0 +1,141 @@
+//! `tripline check`, word by word.
+//!
+//! Each `tests/golden/NAME.ron` has its messages in `NAME.txt`. After a change
+//! of words, `TRIPLINE_BLESS=1 cargo test` writes them anew; then read the
+//! difference before you commit it.
+
+use crate::util::Dir;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+/// The golden configurations, by name.
+fn cases() -> Vec<(String, Vec<u8>)> {
+    let mut cases: Vec<_> = fs::read_dir(golden())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|it| it == "ron"))
+        .map(|path| {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            (name, fs::read(path).unwrap())
+        })
+        .collect();
+    cases.sort();
+    assert!(cases.len() > 10, "the golden files are gone");
+    cases
+}
+
+#[test]
+fn every_message_is_as_agreed() {
+    let bless = std::env::var_os("TRIPLINE_BLESS").is_some();
+    let mut wrong = Vec::new();
+    for (name, config) in cases() {
+        let dir = Dir::new();
+        let file = format!("{name}.ron");
+        dir.write(&file, config);
+        let ran = dir.run(["check", &file]);
+        let got = format!("{}{}", ran.stderr(), ran.stdout());
+        let path = golden().join(format!("{name}.txt"));
+        if bless {
+            fs::write(&path, &got).unwrap();
+        }
+        let wanted = fs::read_to_string(&path).unwrap_or_default();
+        if got != wanted {
+            wrong.push(format!("== {name}: wanted\n{wanted}\n== {name}: got\n{got}"));
+        }
+        let is_fine = matches!(name.as_str(), "fine" | "warnings");
+        assert_eq!(
+            ran.0.status.code(),
+            Some(if is_fine { 0 } else { 1 }),
+            "{name}: {ran}"
+        );
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_message_has_a_place_and_a_repair() {
+    for (name, config) in cases() {
+        let dir = Dir::new();
+        let file = format!("{name}.ron");
+        let lines = 1 + config.iter().filter(|byte| **byte == b'\n').count() as u64;
+        dir.write(&file, config);
+        for message in dir.run(["check", "--format", "json", &file]).quietly().json() {
+            assert_eq!(message["file"], *file);
+            let number = |key: &str| message[key].as_u64().unwrap();
+            assert!((1..=lines).contains(&number("line")), "{name}: {message}");
+            assert!(number("column") >= 1, "{name}: {message}");
+            assert!(
+                (number("line"), number("column"))
+                    <= (number("end_line"), number("end_column")),
+                "{name}: {message}"
+            );
+            assert!(
+                message["help"].as_str().is_some_and(|it| !it.is_empty()),
+                "{name}: {message}"
+            );
+            let words = message["message"].as_str().unwrap();
+            assert!(
+                !words.contains("Unexpected") && !words.contains("Expected"),
+                "{name}: {words}"
+            );
+        }
+    }
+}
+
+#[test]
+fn nothing_steers_the_terminal() {
+    for (name, config) in cases() {
+        let dir = Dir::new();
+        dir.write("a.ron", config);
+        for format in ["human", "json"] {
+            let ran = dir.run(["check", "--format", format, "a.ron"]);
+            let text = format!("{}{}", ran.stderr(), ran.stdout());
+            let bad = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t'));
+            assert_eq!(bad, None, "{name}, {format}");
+        }
+    }
+}
+
+#[test]
+fn directories_are_checked_in_order() {
+    let dir = Dir::new();
+    let fine = fs::read(golden().join("fine.ron")).unwrap();
+    dir.write("conf/b.ron", "(");
+    dir.write("conf/a.ron", "");
+    dir.write("conf/c.ron", &fine);
+    dir.write("conf/c.ron.bak", "(");
+    dir.write("fine/c.ron", &fine);
+    let ran = dir.run(["check", "conf"]).exits(1);
+    let place = |file| ran.stderr().find(file).unwrap();
+    assert!(place("conf/a.ron:1:1") < place("conf/b.ron:1:1"), "{ran}");
+    assert_eq!(ran.stdout(), "3 files: 2 errors\n");
+    let ran = dir.run(["check", "fine", "fine/c.ron"]).exits(0).quietly();
+    assert_eq!(ran.stdout(), "2 files: no errors\n");
+}
+
+#[test]
+fn what_cannot_be_read_is_told_apart() {
+    let dir = Dir::new();
+    dir.write("bad.ron", "(");
+    dir.write("empty/readme", "");
+    dir.run(["check", "nosuch.ron"]).exits(2).complains(["cannot read", "nosuch.ron"]);
+    dir.run(["check", "empty"]).exits(2).complains(["no *.ron", "empty"]);
+    // The others are checked all the same.
+    dir.run(["check", "nosuch.ron", "bad.ron"]).exits(2).complains(["bad.ron:1:1"]);
+    dir.run(["check", "/dev/null"]).exits(2).complains(["it is not a file"]);
+}
+
+#[test]
+fn strict_takes_warnings_for_errors() {
+    let dir = Dir::new();
+    dir.write("w.ron", fs::read(golden().join("warnings.ron")).unwrap());
+    let ran =
+        dir.run(["check", "w.ron"]).exits(0).complains(["warning: no listener follows"]);
+    assert_eq!(ran.stdout(), "1 file: 2 warnings\n");
+    let ran = dir.run(["check", "--strict", "w.ron"]).exits(1);
+    assert_eq!(ran.stdout(), "1 file: 2 errors\n");
+}

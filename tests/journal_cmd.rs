@@ -1,0 +1,251 @@
+//! `tripline journal`, on small journals made here and, where it is there, on
+//! the corpus.
+
+use crate::util::{Dir, corpus, gzip};
+use std::fs;
+
+const HEAD: &str = "@vv@ 1 @db.counters@ @journal@ @12@ \n";
+const USER: &str =
+    "@rv@ 3 @db.user@ @ann@ @ann@@x.net@ @@ 1 2 @Ann@ @0123CAFE@ 0 @@ 0 \n";
+const DESC: &str = "@pv@ 0 @db.desc@ 7 @two\nlines@ \n";
+const EX: &str = "@ex@ 4711 1700000000\n";
+
+fn journal() -> String {
+    [HEAD, USER, DESC, EX, "@pv@ 0 @db.nosuch@ 1 @x@ \n", "@ex@ 9 1700000001\n"].concat()
+}
+
+#[test]
+fn count_has_the_agreed_keys() {
+    let dir = Dir::new();
+    dir.write("journal", journal() + "@ex@ 1 1700");
+    dir.write_gz("zipped", journal());
+    let ran = dir.run(["journal", "count", "journal", "zipped"]).exits(0).quietly();
+    let [plain, zipped] = ran.json().try_into().unwrap();
+    let bytes = journal().len() as u64;
+    assert_eq!(plain["file"], "journal");
+    assert_eq!((&plain["number"], &plain["records"]), (&12.into(), &6.into()));
+    assert_eq!(plain["transactions"], 2);
+    assert_eq!(
+        (&plain["bytes"], &plain["bytes_complete"]),
+        (&(bytes + 11).into(), &bytes.into())
+    );
+    assert_eq!(plain["complete"], false, "a torn tail is no damage and not complete");
+    assert_eq!(plain["ops"], serde_json::json!({"vv": 1, "rv": 1, "pv": 2, "ex": 2}));
+    assert_eq!(plain["tables"]["db.nosuch"], 1);
+    assert_eq!(zipped["complete"], true);
+    assert_eq!(zipped["records"], 6);
+}
+
+#[test]
+fn count_tells_damage_from_what_cannot_be_read() {
+    let dir = Dir::new();
+    dir.write("holed", format!("{HEAD}\0\0\0\0\n{EX}"));
+    let ran = dir.run(["journal", "count", "holed"]).exits(1).complains(["is no record"]);
+    assert_eq!(
+        (&ran.json()[0]["damaged"], &ran.json()[0]["records"]),
+        (&1.into(), &2.into())
+    );
+    let zipped = gzip(journal().repeat(1000).as_bytes());
+    dir.write("cut.gz", &zipped[..zipped.len() / 2]);
+    let ran = dir.run(["journal", "count", "cut.gz"]).exits(1).complains(["cut short"]);
+    assert_eq!(ran.json()[0]["complete"], false);
+    let ran =
+        dir.run(["journal", "count", "nosuch", "holed"]).exits(2).complains(["nosuch"]);
+    assert_eq!(ran.json().len(), 1, "the other file is counted all the same");
+    dir.run(["journal", "count", "."]).exits(2).complains(["it is a directory"]);
+}
+
+#[test]
+fn cat_writes_entries() {
+    let dir = Dir::new();
+    dir.write_gz("j.12.gz", journal() + "@ex@ 1 1700");
+    let ran = dir.run(["journal", "cat", "j.12.gz"]).exits(0).quietly();
+    let entries = ran.json();
+    assert_eq!(entries.len(), 6);
+    let user = &entries[1];
+    assert_eq!(user["id"], format!("j.12/12/{}", HEAD.len()));
+    assert_eq!((&user["source"], &user["sequence"]), (&"j.12".into(), &12.into()));
+    assert_eq!((&user["op"], &user["table"]), (&"rv".into(), &"db.user".into()));
+    assert_eq!(user["fields"]["email"], "ann@x.net");
+    assert_eq!(user["fields"]["password"], "[redacted]");
+    assert_eq!((&user["pid"], &user["time"]), (&4711.into(), &1_700_000_000.into()));
+    assert_eq!(entries[2]["fields"]["description"], "two\nlines");
+    assert_eq!(entries[3]["line"], 5, "a text has lines of its own");
+    assert_eq!(entries[4]["pid"], 9);
+}
+
+#[test]
+fn cat_chooses() {
+    let dir = Dir::new();
+    dir.write("j", journal());
+    let next = journal().replace("@12@", "@13@");
+    dir.write("k", &next);
+    let ids = |args: &[&str]| -> Vec<String> {
+        let ran = dir.run(["journal", "cat"].iter().chain(args)).exits(0).quietly();
+        ran.json().iter().map(|it| it["id"].as_str().unwrap().to_owned()).collect()
+    };
+    let desc = HEAD.len() + USER.len();
+    assert_eq!(ids(&["j", "--table", "db.desc"]), [format!("j/12/{desc}")]);
+    assert_eq!(ids(&["j", "--op", "ex", "--op", "vv"]).len(), 3);
+    assert_eq!(
+        ids(&["j", "--op", "pv", "--table", "db.nosuch", "--table", "db.user"]).len(),
+        1
+    );
+    assert_eq!(ids(&["j", "k", "--source", "p4", "--since", "13"])[0], "p4/13/0");
+    assert_eq!(ids(&["j", "k", "--since", "12:1"]).len(), 11);
+    assert_eq!(ids(&["j", "--since", &format!("12:{desc}")])[0], format!("j/12/{desc}"));
+    let both = dir.run(["journal", "cat", "j", "k", "--source", "p4"]).json();
+    let rotated: Vec<_> = both.iter().filter(|it| it["did_rotate"] == true).collect();
+    assert_eq!(rotated.len(), 1);
+    assert_eq!(rotated[0]["id"], "p4/13/0");
+    let raw = dir.run(["journal", "cat", "--raw", "j", "k"]).exits(0).quietly();
+    assert_eq!(raw.stdout(), journal() + &next);
+    let raw = dir.run(["journal", "cat", "--raw", "j", "--table", "db.user"]).exits(0);
+    assert_eq!(raw.stdout(), USER);
+}
+
+#[test]
+fn cat_goes_on_behind_damage_and_says_so() {
+    let dir = Dir::new();
+    dir.write("j", format!("{HEAD}{USER}\0\0\n@pv@ 0 @db.desc@ 7 @torn\n{EX}"));
+    let ran =
+        dir.run(["journal", "cat", "j"]).exits(1).complains(["2 times", "in line 3"]);
+    let incomplete: Vec<_> =
+        ran.json().iter().map(|it| it["incomplete"] == true).collect();
+    assert_eq!(incomplete, [false, false, true, true, false]);
+    let zipped = gzip(journal().repeat(1000).as_bytes());
+    dir.write("cut.gz", &zipped[..zipped.len() / 2]);
+    let ran = dir.run(["journal", "cat", "cut.gz"]).exits(1).complains(["cut short"]);
+    assert!(!ran.json().is_empty(), "what is there is written");
+}
+
+#[test]
+fn cat_keeps_the_order_of_a_long_journal() {
+    use std::fmt::Write as _;
+    let dir = Dir::new();
+    let mut long = String::new();
+    for number in 0..60_000 {
+        let text = "x".repeat(number % 97);
+        write!(long, "@pv@ 0 @db.desc@ {number} @{text}\n@ \n@ex@ {number} 1700000000\n")
+            .unwrap();
+    }
+    dir.write("j", &long);
+    let ran = dir.run(["journal", "cat", "j", "--table", "db.desc"]).exits(0).quietly();
+    let entries = ran.json();
+    assert_eq!(entries.len(), 60_000);
+    for (number, entry) in entries.iter().enumerate() {
+        assert_eq!(entry["fields"]["descKey"], number.to_string());
+        assert_eq!(entry["pid"], number);
+        assert_eq!(entry["line"], number * 3 + 1);
+    }
+    let raw = dir.run(["journal", "cat", "--raw", "j"]).exits(0).quietly();
+    assert!(raw.stdout() == long, "every byte, in order");
+}
+
+const CHECKPOINT: &str = "@pv@ 1 @db.counters@ @change@ @7@ \n\
+    @pv@ 1 @db.counters@ @journal@ @12@ \n\
+    @pv@ 3 @db.user@ @ann@ @a@ @@ 1 2 @Ann@ @0123CAFE@ 0 @@ 0 \n@ex@ 1 1\n";
+
+#[test]
+fn apply_writes_a_checkpoint_and_diff_compares_it() {
+    let dir = Dir::new();
+    dir.write_gz("ckp.12.gz", CHECKPOINT);
+    dir.write("jnl.12", format!("{HEAD}@rv@ 1 @db.counters@ @change@ @8@ \n{EX}"));
+    let args = ["journal", "apply", "--to", "out", "ckp.12.gz", "jnl.12"];
+    dir.run(args).exits(0).complains(["1 journal applied"]);
+    assert_eq!(dir.read("out"), CHECKPOINT.replace("@7@", "@8@").as_bytes());
+    let ran =
+        dir.run(["journal", "diff", "ckp.12.gz", "out", "--explain"]).exits(1).quietly();
+    let row: serde_json::Value =
+        serde_json::from_str(ran.stdout().lines().next().unwrap()).unwrap();
+    assert_eq!(
+        (&row["table"], &row["differs"]),
+        (&"db.counters".into(), &"changed".into())
+    );
+    assert_eq!(row["second"]["fields"]["value"], "8");
+    assert!(ran.stdout().lines().last().unwrap().starts_with("total"), "{ran}");
+    dir.run(["journal", "diff", "out", "out"]).exits(0).quietly();
+    let ran = dir.run(["journal", "verify", "ckp.12.gz", "jnl.12", "out"]).exits(0);
+    let total: Vec<_> = ran.stdout().lines().last().unwrap().split_whitespace().collect();
+    assert_eq!(total, ["total", "3", "0", "0"]);
+}
+
+#[test]
+fn a_difference_never_shows_a_hash() {
+    let dir = Dir::new();
+    dir.write("a", CHECKPOINT);
+    dir.write("b", CHECKPOINT.replace("0123CAFE", "4567CAFE"));
+    let ran = dir.run(["journal", "diff", "--explain", "a", "b"]).exits(1);
+    assert!(
+        ran.stdout().contains("[redacted]") && !ran.stdout().contains("CAFE"),
+        "{ran}"
+    );
+}
+
+#[test]
+fn apply_leaves_nothing_behind_when_it_fails() {
+    let dir = Dir::new();
+    dir.write("ckp", CHECKPOINT);
+    dir.write("jnl.12", format!("{HEAD}{EX}"));
+    dir.write("jnl.14", format!("{HEAD}{EX}").replace("@12@", "@14@"));
+    let zipped = gzip(journal().repeat(1000).as_bytes());
+    dir.write("cut.gz", &zipped[..zipped.len() / 2]);
+    let attempts: &[(&[&str], i32, &str)] = &[
+        (&["ckp", "jnl.12", "jnl.14"], 1, "in order"),
+        (&["ckp", "cut.gz"], 1, "cut short"),
+        (&["ckp", "nosuch"], 2, "nosuch"),
+        (&["nosuch", "jnl.12"], 2, "nosuch"),
+    ];
+    for (files, code, words) in attempts {
+        let args = ["journal", "apply", "--to", "out"];
+        dir.run(args.iter().chain(*files)).exits(*code).complains([*words]);
+    }
+    let mut left: Vec<_> =
+        fs::read_dir(dir.path()).unwrap().map(|it| it.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["ckp", "cut.gz", "jnl.12", "jnl.14"]);
+}
+
+#[test]
+fn the_crafted_cases_come_out_as_expected() {
+    let Some(corpus) = corpus() else { return };
+    let dir = Dir::new();
+    let expected = fs::read_to_string(corpus.join("crafted/EXPECT.tsv")).unwrap();
+    let mut cases = 0;
+    for line in expected.lines().skip(1) {
+        let cells: Vec<_> = line.split('\t').collect();
+        let path = corpus.join("crafted").join(cells[0]);
+        let ran = dir.run(["journal".as_ref(), "count".as_ref(), path.as_os_str()]);
+        cases += 1;
+        if cells[1] == "-" {
+            ran.exits(1).complains(["cut short"]);
+            continue;
+        }
+        let count = &ran.json()[0];
+        assert_eq!(count["records"].to_string(), cells[1], "{line}\n{ran}");
+        assert_eq!(count["bytes_complete"].to_string(), cells[2], "{line}\n{ran}");
+        // What `cat` writes are these records.
+        let ran = dir.run(["journal".as_ref(), "cat".as_ref(), path.as_os_str()]);
+        let whole = ran.json().iter().filter(|it| it["incomplete"] == false).count();
+        assert_eq!(whole.to_string(), cells[1], "{line}\n{ran}");
+    }
+    assert!(cases >= 20, "only {cases}");
+}
+
+#[test]
+fn the_chain_law_holds_for_a_real_server() {
+    let Some(corpus) = corpus() else { return };
+    let dir = Dir::new();
+    let server = corpus.join("p4d-a");
+    for number in 1..=15 {
+        let files = [
+            format!("checkpoint.{number}.gz"),
+            format!("journal.{number}"),
+            format!("checkpoint.{}.gz", number + 1),
+        ]
+        .map(|name| server.join(name));
+        let args = ["journal".as_ref(), "verify".as_ref()];
+        let ran = dir.run(args.into_iter().chain(files.iter().map(|it| it.as_os_str())));
+        assert_eq!(ran.0.status.code(), Some(0), "{number}: {ran}");
+    }
+}
