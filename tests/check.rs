@@ -122,7 +122,9 @@ fn what_cannot_be_read_is_told_apart() {
     let dir = Dir::new();
     dir.write("bad.ron", "(");
     dir.write("empty/readme", "");
-    dir.run(["check", "nosuch.ron"]).exits(2).complains(["cannot read", "nosuch.ron"]);
+    let ran = dir.run(["check", "nosuch.ron"]).exits(2);
+    let ran = ran.complains(["cannot read", "nosuch.ron"]);
+    assert_eq!(ran.stdout(), "", "nothing was checked");
     dir.run(["check", "empty"]).exits(2).complains(["no *.ron", "empty"]);
     // The others are checked all the same.
     dir.run(["check", "nosuch.ron", "bad.ron"]).exits(2).complains(["bad.ron:1:1"]);

@@ -1,5 +1,7 @@
 //! Black-box tests of the program: one binary, a module for each subject.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod check; // `tripline check`: every message, against files under tests/golden
 mod cli; // the command line itself: help, exit codes, pages, init, fields
 mod crashes; // dies, or loses power, at every operation on its files

@@ -147,7 +147,7 @@ impl Site {
             let line = lines.next().map(|l| String::from_utf8_lossy(l).into_owned());
             let line = line.unwrap_or_else(|| panic!("{context}: {expected} is missing"));
             let found = line.strip_prefix("{\"id\":\"").and_then(|l| l.split('"').next());
-            assert_eq!(found, Some(expected.as_str()), "{context}");
+            assert_eq!(found, Some(expected.as_str()), "{context}: {line}");
             assert!(line.ends_with("}\n"), "{context}: torn: {line}");
         }
         assert_eq!(lines.next(), None, "{context}: more than there was");

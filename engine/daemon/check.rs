@@ -82,6 +82,9 @@ fn print_human(found: &[Diagnostic], checked: usize) -> io::Result<()> {
     for diagnostic in found {
         writeln!(stderr, "{}", diagnostic.render(style))?;
     }
+    if checked == 0 {
+        return Ok(());
+    }
     let files = counted(checked, "file");
     writeln!(io::stdout(), "{files}: {}", diagnose::summary(found))
 }

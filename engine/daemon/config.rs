@@ -6,6 +6,7 @@
 
 mod arguments;
 mod entries;
+mod said;
 
 use crate::diagnose::{self, Diagnostic, Severity, SourceFile, shown};
 use crate::outline::{Block, Field, Node, Outline, Shape};
@@ -79,7 +80,7 @@ impl Config {
         let unreadable = |cause| ConfigError::Unreadable { path: path.to_owned(), cause };
         let bytes = read_bounded(path).map_err(unreadable)?;
         let absolute = std::path::absolute(path).map_err(unreadable)?;
-        let directory = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+        let directory = absolute.parent().unwrap_or_else(|| Path::new("/")).to_owned();
         let (file, problem) = decode(path, bytes);
         let outline = Outline::of(&file);
         let mut reading = Reading {
@@ -202,8 +203,7 @@ impl Reading {
         let whole = Args::new(&self.file.text).parse::<serde::de::IgnoredAny>();
         if let Err(error) = whole {
             let at = error.at.unwrap_or(0..0);
-            let message =
-                format!("this is not RON: {}", arguments::lowercase(&error.message));
+            let message = format!("this is not RON: {}", said::lowercase(&error.message));
             self.error(at, message);
         }
     }

@@ -20,7 +20,7 @@ pub(crate) struct SourceFile {
 impl SourceFile {
     /// The line and the column, in characters, of a byte offset; both from 1.
     pub(crate) fn position(&self, offset: usize) -> (usize, usize) {
-        let before = &self.text[..self.text.floor_char_boundary(offset)];
+        let before = &self.text[..boundary(&self.text, offset)];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
         (line, 1 + before[line_start..].chars().count())
@@ -166,11 +166,11 @@ impl Diagnostic {
         json
     }
 
-    /// The span, one character long where it is empty: a caret needs a place.
+    /// The span, on the borders of characters.
     fn visible(&self, span: &Range<usize>) -> Range<usize> {
         let text = &self.file.text;
-        let start = text.floor_char_boundary(span.start);
-        let end = text.ceil_char_boundary(span.end);
+        let start = boundary(text, span.start);
+        let end = boundary(text, span.end);
         start..end.max(start)
     }
 }
@@ -204,6 +204,15 @@ pub(crate) fn counted(number: usize, word: &str) -> String {
 /// The path as a person would like to read it.
 pub(crate) fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy()).into_owned()
+}
+
+/// The start of the character that this byte is in, or the end of the text.
+fn boundary(text: &str, at: usize) -> usize {
+    let mut at = at.min(text.len());
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
 }
 
 /// The text with what steers a terminal replaced by characters of the same

@@ -12,9 +12,9 @@ pub(crate) fn run(args: &FieldsArgs) -> anyhow::Result<ExitCode> {
     let layouts = schema::layouts(&args.table);
     let Some(youngest) = layouts.last() else { return Err(no_such_table(&args.table)) };
     let version = args.version.unwrap_or(youngest.version);
-    let of_version = layouts.iter().filter(|layout| layout.version == version);
+    let mut of_version = layouts.iter().filter(|layout| layout.version == version);
     // Some releases added columns and kept the version: the last has them all.
-    let Some(layout) = of_version.last() else {
+    let Some(layout) = of_version.next_back() else {
         let mut versions: Vec<_> =
             layouts.iter().map(|layout| layout.version.to_string()).collect();
         versions.dedup();

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 /// Writes a configuration from the environment and from what is there.
 pub(crate) fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
     let path = std::path::absolute(&args.to)?;
-    let directory = path.parent().unwrap_or(Path::new("/"));
+    let directory = path.parent().unwrap_or_else(|| Path::new("/"));
     let server = Server::find(&Environment::read(), directory);
     let text = configuration(&server, directory)?;
     let written =

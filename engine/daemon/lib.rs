@@ -78,6 +78,8 @@ fn report(error: &anyhow::Error) {
     // Nothing is left to tell when even standard error is closed.
     _ = match error.downcast_ref::<ConfigError>() {
         Some(error) => stderr.write_all(error.render(terminal::for_stderr()).as_bytes()),
-        None => writeln!(stderr, "tripline: {}", terminal::printable(&format!("{error:#}"))),
+        None => {
+            writeln!(stderr, "tripline: {}", terminal::printable(&format!("{error:#}")))
+        }
     };
 }

@@ -6,6 +6,7 @@
 //! files and their changes, `mirror/current.rs` the one that grows,
 //! `mirror/scan.rs` finds the end of what is whole.
 
+mod behind;
 mod current;
 mod directory;
 mod scan;

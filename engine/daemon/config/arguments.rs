@@ -3,6 +3,7 @@
 
 use super::Reading;
 use super::entries::{Entry, one_line};
+use super::said::{Said, Wanted, lowercase, message_and_help};
 use crate::diagnose::Diagnostic;
 use crate::outline::{Block, Field, Node, Shape};
 use crate::words;
@@ -287,23 +288,6 @@ fn holder_of(value: &Node, at: usize) -> (&Node, Holder<'_>) {
     }
 }
 
-/// Factories say what is wrong, then a colon and how to repair it. A colon in
-/// quotes is none.
-fn message_and_help(sentence: &str) -> (&str, Option<&str>) {
-    let (mut in_ticks, mut in_quotes) = (false, false);
-    for (at, character) in sentence.char_indices() {
-        match character {
-            '`' => in_ticks = !in_ticks,
-            '"' => in_quotes = !in_quotes,
-            ':' if !in_ticks && !in_quotes && sentence[at..].starts_with(": ") => {
-                return (&sentence[..at], Some(&sentence[at + 2..]));
-            }
-            _ => {}
-        }
-    }
-    (sentence, None)
-}
-
 /// An error, and what it says about the block.
 struct Finding {
     diagnostic: Diagnostic,
@@ -319,95 +303,6 @@ struct Finding {
 impl Finding {
     const fn new(diagnostic: Diagnostic) -> Self {
         Self { diagnostic, field: None, meant: None, missing: None }
-    }
-}
-
-/// What RON said. Its errors have lost their type on the way through a
-/// factory, so they are told apart by their words; tests pin them.
-enum Said<'a> {
-    UnknownField { name: &'a str, known: Vec<&'a str> },
-    UnknownVariant { name: &'a str, known: Vec<&'a str> },
-    MissingField { name: &'a str },
-    DuplicateField { name: &'a str },
-    WrongType { wanted: &'static Wanted },
-    Other,
-}
-
-/// A type, in words.
-struct Wanted {
-    said: &'static str,
-    what: &'static str,
-    example: &'static str,
-}
-
-const WANTED: &[Wanted] = &[
-    Wanted { said: "Expected string", what: "a text in quotes", example: "\"...\"" },
-    Wanted { said: "Expected opening `[`", what: "a list", example: "[...]" },
-    Wanted {
-        said: "Expected opening `{`",
-        what: "names and values in braces",
-        example: "{...}",
-    },
-    Wanted {
-        said: "Expected opening `(`",
-        what: "a block in parentheses",
-        example: "(...)",
-    },
-    Wanted {
-        said: "Expected only opening `(`",
-        what: "a block in parentheses",
-        example: "(...)",
-    },
-    Wanted { said: "Expected integer", what: "a whole number", example: "1" },
-    Wanted {
-        said: "Integer is out of bounds",
-        what: "a whole number that is not so large, nor negative",
-        example: "1",
-    },
-    Wanted { said: "Expected float", what: "a number", example: "1.5" },
-    Wanted { said: "Expected boolean", what: "`true` or `false`", example: "true" },
-    Wanted {
-        said: "Expected identifier",
-        what: "a name without quotes",
-        example: "Name",
-    },
-];
-
-impl<'a> Said<'a> {
-    fn read(message: &'a str) -> Self {
-        let mut quoted = message.split('`').skip(1).step_by(2);
-        let (head, tail) = message.split_once(", ").unwrap_or((message, ""));
-        let known = || tail.split('`').skip(1).step_by(2).collect();
-        if let Some(wanted) = WANTED.iter().find(|it| message.starts_with(it.said)) {
-            return Self::WrongType { wanted };
-        }
-        let Some(name) = quoted.next() else { return Self::Other };
-        let name = name.strip_prefix("r#").unwrap_or(name);
-        if head.starts_with("Unexpected field named") {
-            Self::UnknownField { name, known: known() }
-        } else if head.starts_with("Unexpected variant named")
-            || head.starts_with("Unexpected enum variant named")
-        {
-            Self::UnknownVariant { name, known: known() }
-        } else if head.starts_with("Unexpected missing field named") {
-            Self::MissingField { name }
-        } else if head.starts_with("Unexpected duplicate field named") {
-            Self::DuplicateField { name }
-        } else {
-            Self::Other
-        }
-    }
-}
-
-/// A sentence as the second half of another one.
-pub(super) fn lowercase(sentence: &str) -> String {
-    let mut characters = sentence.chars();
-    match (characters.next(), characters.clone().next()) {
-        // `RON` and other names stay as they are.
-        (Some(first), Some(second)) if !second.is_uppercase() => {
-            first.to_lowercase().chain(characters).collect()
-        }
-        _ => sentence.to_owned(),
     }
 }
 

@@ -71,7 +71,7 @@ impl Reading {
             let name = source.id().as_str();
             let key =
                 entries.iter().find(|(key, _)| self.string(key).as_deref() == Some(name));
-            let span = key.map_or(sources.name.clone(), |(key, _)| key.span.clone());
+            let span = key.map_or(&sources.name, |(key, _)| &key.span).clone();
             let mut directories = source.directories().into_iter();
             if directories.any(|directory| is_same(&directory, &config.state)) {
                 let message = format!("`{name}` is followed in the same directory");

@@ -151,10 +151,13 @@ impl<'a> Iterator for Columns<'a> {
             // The length comes first. A record cut short has only that, and shows it.
             field = self.fields.next().unwrap_or(field);
         }
-        let name =
-            column.map(|column| column.name).or(self.names.get(self.next).copied());
+        let name = match column {
+            Some(column) => Some(&column.name),
+            None => self.names.get(self.next),
+        };
         self.next += 1;
-        let name = name.map_or(ColumnName::Position(self.next), ColumnName::Known);
+        let name =
+            name.map_or(ColumnName::Position(self.next), |it| ColumnName::Known(it));
         Some((name, Value { field, octets }))
     }
 }

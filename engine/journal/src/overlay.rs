@@ -141,7 +141,8 @@ impl Overlay {
             }
             match record.op() {
                 Op::Nx => {
-                    if summary.see_note(&record) == Some(NoteKind::ServerStart) {
+                    let kind = summary.see_note(&record);
+                    if kind == Some(NoteKind::ServerStart) {
                         self.abandon();
                     }
                 }

@@ -14,7 +14,7 @@ pub const RECORD_BYTES_MAX: usize = 256 << 20;
 
 /// Reads pieces from anything that reads: a file, a decompressor, a slice.
 ///
-/// Holds one block of 256 KiB, or the longest record if that is longer.
+/// Holds at most 256 KiB, or twice the longest record if that is more.
 ///
 /// ```
 /// let mut reader = p4journal::Reader::new(&b"@pv@ 0 @db.x@ 1 \n@ex@ 1 2\n@ex@ 3"[..]);
@@ -128,9 +128,10 @@ impl<R: Read> Reader<R> {
             self.buffer.copy_within(self.start..self.end, 0);
             (self.start, self.end) = (0, held);
         }
-        if self.buffer.len() < held + BLOCK_BYTES {
-            self.buffer.resize((held * 2).max(BLOCK_BYTES * 2), 0);
-        }
+        // Small at first, for the many inputs that are; then room for a block and what
+        // is held.
+        let wanted = (self.buffer.len() * 2).clamp(FIRST_BYTES, BLOCK_BYTES * 2);
+        self.buffer.resize(wanted.max(held * 2).max(self.buffer.len()), 0);
         loop {
             match self.input.read(&mut self.buffer[self.end..]) {
                 Ok(count) => {
@@ -155,7 +156,10 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// How much is read at a time; what fits the cache near the processor.
+/// How much is read at first.
+const FIRST_BYTES: usize = 8 * 1024;
+
+/// How much is read at a time once more is read; what fits the cache near the processor.
 const BLOCK_BYTES: usize = 128 * 1024;
 
 #[cfg(test)]

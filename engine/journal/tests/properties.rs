@@ -1,5 +1,7 @@
 //! What holds for every journal and for every way its bytes arrive.
 
+#![allow(clippy::unwrap_used, reason = "a test, its helpers too")]
+
 use p4journal::Counter;
 use p4journal::Head;
 use p4journal::Piece;
@@ -125,7 +127,7 @@ proptest! {
     #[test]
     fn pieces_are_those_of_the_rule(bytes in hostile_bytes()) {
         let expected = pieces_by_the_rule(&bytes);
-        prop_assert_eq!(pieces_in_steps(&bytes, &[]), expected.clone());
+        prop_assert_eq!(&pieces_in_steps(&bytes, &[]), &expected);
         let mut splitter = Splitter::new();
         let mut found = Vec::new();
         let mut concatenated = Vec::new();
@@ -146,7 +148,7 @@ proptest! {
         cuts.sort_unstable();
         let every_byte: Vec<usize> = (0..bytes.len()).collect();
         let expected = pieces_in_steps(&bytes, &[]);
-        prop_assert_eq!(pieces_in_steps(&bytes, &cuts), expected.clone());
+        prop_assert_eq!(&pieces_in_steps(&bytes, &cuts), &expected);
         prop_assert_eq!(pieces_in_steps(&bytes, &every_byte), expected);
     }
 
@@ -221,7 +223,7 @@ proptest! {
         let mut steps = Counter::new();
         bytes.chunks(step).for_each(|chunk| steps.push(chunk));
         let count = whole.finish();
-        prop_assert_eq!(steps.finish(), count.clone());
+        prop_assert_eq!(&steps.finish(), &count);
         let pieces = pieces_by_the_rule(&bytes);
         let lengths: u64 = pieces.iter().map(|piece| piece.len as u64).sum();
         prop_assert_eq!(count.bytes - count.bytes_behind, lengths);

@@ -1,5 +1,6 @@
 //! The file `journal` of a mirror: the one that grows.
 
+use super::behind::Behind;
 use super::directory::{Known, cannot};
 use super::scan::{self, Belief, Whole};
 use p4journal::Head;
@@ -26,6 +27,7 @@ pub(super) struct Current {
     file_bytes: u64,
     /// Bytes that have certainly reached the disk.
     durable_bytes: u64,
+    behind: Behind,
 }
 
 impl Current {
@@ -66,6 +68,7 @@ impl Current {
             .map_err(|error| cannot("write", &self.path, &error))?;
         self.whole_bytes += bytes.len() as u64;
         self.file_bytes = self.whole_bytes;
+        self.behind.wrote(&self.file, bytes.len() as u64);
         Ok(())
     }
 
@@ -97,7 +100,10 @@ impl Current {
     /// Makes what was appended durable.
     pub(super) fn sync(&mut self) -> Result<(), ListenError> {
         if self.durable_bytes < self.whole_bytes {
-            self.file.sync_data().map_err(|error| cannot("sync", &self.path, &error))?;
+            self.behind
+                .wait()
+                .and_then(|()| self.file.sync_data())
+                .map_err(|error| cannot("sync", &self.path, &error))?;
             self.durable_bytes = self.whole_bytes;
         }
         Ok(())
@@ -158,6 +164,7 @@ impl Current {
             whole_bytes: 0,
             file_bytes: found.len(),
             durable_bytes: 0,
+            behind: Behind::default(),
         })
     }
 

@@ -16,8 +16,7 @@ use tripline_api::{
     Again, Batch, Cursor, Gap, Idle, Place, Proof, Reader, SourceError, Step,
 };
 
-/// A gap is believed when two looks at the folders, this far apart, agree: a
-/// file can hide from one look while it is being renamed.
+/// A gap is believed when two looks at folders at rest, this far apart, agree.
 const CONFIRM_AFTER: Duration = Duration::from_millis(50);
 
 /// How many turns one call may take before it gives the lane a chance to stop.
@@ -31,6 +30,8 @@ pub(crate) struct JournalReader {
     cursor: Option<Cursor>,
     /// The cursor behind the batch that is out now.
     batch_end: Option<Cursor>,
+    /// When this walk began.
+    since: Instant,
     framer: Framer,
     open: Option<Open>,
     verifying: Option<Verifying>,
@@ -85,6 +86,7 @@ impl JournalReader {
             shared,
             cursor,
             batch_end: None,
+            since: Instant::now(),
             framer,
             open: None,
             verifying: None,
@@ -162,7 +164,12 @@ impl JournalReader {
         self.looked = None;
         let look = self.shared.look();
         let files = self.shared.scan()?;
+        // A file can hide from a look at a folder while it is being renamed.
+        let is_calm = look.is_some() && self.shared.look() == look;
         if self.cursor.is_none() {
+            if !is_calm && self.since.elapsed() < self.shared.gap_after {
+                return Ok(Turn::Idle(Idle { waiting_for: None, again: Again::Soon }));
+            }
             match self.shared.first(&files)? {
                 Ok(cursor) => self.cursor = Some(cursor),
                 Err(waiting_for) => {
@@ -204,7 +211,11 @@ impl JournalReader {
             }
             Decision::Gap { .. } => {
                 let patient = decide(&position, &candidates, true);
-                Ok(self.doubt(decision, patient, &files, &candidates))
+                let wait = match &patient {
+                    Decision::Gap { .. } if is_calm => CONFIRM_AFTER,
+                    _ => self.shared.gap_after,
+                };
+                Ok(self.doubt(decision, patient, wait, &files, &candidates))
             }
         }
     }
@@ -214,6 +225,7 @@ impl JournalReader {
         &mut self,
         decision: Decision,
         patient: Decision,
+        wait: Duration,
         files: &[Found],
         candidates: &[Candidate],
     ) -> Turn {
@@ -227,12 +239,12 @@ impl JournalReader {
             Some(d) if d.decision == decision && d.unclear == unclear => d,
             _ => Doubt { since: Instant::now(), decision: decision.clone(), unclear },
         };
-        let (waiting_for, wait) = match patient {
-            Decision::Wait(why) => (why, self.shared.gap_after),
-            _ => (None, CONFIRM_AFTER),
-        };
         if doubt.since.elapsed() < wait {
             self.doubt = Some(doubt);
+            let waiting_for = match patient {
+                Decision::Wait(why) => why,
+                _ => None,
+            };
             return Turn::Idle(Idle { waiting_for, again: Again::Soon });
         }
         let Decision::Gap { kind, file, missing, new_era } = decision else {
@@ -351,10 +363,11 @@ impl JournalReader {
                 Condition::Unusable(format!("{name} cannot be read: {why}"))
             }
             (Content::NotYet, _) => Condition::NotYet,
-            (_, None) if file.gzip => Condition::Unverified,
             (_, Some(Whole::No(why))) if file.gzip => {
                 Condition::Unusable(format!("{name} is not whole: {why}"))
             }
+            (_, None) if file.gzip => Condition::Unverified,
+            _ if file.gzip && self.must_verify(file, at) => Condition::Unverified,
             _ => Condition::Ready,
         };
         let (next, size) = match whole {
@@ -389,25 +402,34 @@ impl JournalReader {
         if candidate.held {
             return Match::Yes;
         }
-        let read_through = self
-            .verified
-            .get(&file.path)
-            .filter(|(stamp, _)| *stamp == file.stamp)
-            .map(|(_, matched)| *matched);
-        let proof = self.cursor.as_ref().and_then(|c| c.proof.as_ref());
-        match proof {
-            _ if file.gzip && read_through.is_none() && proof.is_none() => {
-                Match::Unknown
-            }
-            Some(proof) if !file.starts_as(&proof.head) => Match::No,
-            _ if file.gzip => read_through.unwrap_or_default(),
-            _ if file.stamp.size < at.offset => Match::HeadOnly,
+        match self.cursor.as_ref().and_then(|c| c.proof.as_ref()) {
+            // Somebody named the place: any file of that number will do.
+            None if candidate.condition == Condition::Unverified => Match::Unknown,
+            None if candidate.size < at.offset => Match::HeadOnly,
             None => Match::Yes,
+            Some(proof) if !file.starts_as(&proof.head) => Match::No,
+            Some(_) if file.gzip => self.read_through(file).unwrap_or_default(),
+            Some(_) if file.stamp.size < at.offset => Match::HeadOnly,
             Some(proof) => match locate::bytes_before(file, at.offset, proof.tail.len) {
                 Ok(before) if proof.tail.matches(&before) => Match::Yes,
                 _ => Match::HeadOnly,
             },
         }
+    }
+
+    /// What reading a compressed file to its end told of the cursor's place.
+    fn read_through(&self, file: &Found) -> Option<Match> {
+        let (stamp, matched) = self.verified.get(&file.path)?;
+        (*stamp == file.stamp).then_some(*matched)
+    }
+
+    /// Whether a compressed file must be read through by this reader, although
+    /// another may know already that it is whole: only so it learns whether
+    /// the bytes before its own place are those it has read.
+    fn must_verify(&self, file: &Found, at: &Position) -> bool {
+        let is_mine = file.number().is_none_or(|number| number == at.sequence);
+        let proved = self.cursor.as_ref().is_some_and(|c| c.proof.is_some());
+        is_mine && proved && self.read_through(file).is_none()
     }
 }
 
