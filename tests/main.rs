@@ -5,7 +5,9 @@
 mod check; // `tripline check`: every message, against files under tests/golden
 mod cli; // the command line itself: help, exit codes, pages, init, fields
 mod crashes; // dies, or loses power, at every operation on its files
+mod daemon; // signals, the state directory, `tripline where`
 mod fault; // kills, failing calls and power loss at any operation on the file system
+mod gaps; // what cannot be proved is said, and can be repaired
 mod journal_cmd; // `tripline journal`: count, cat, apply, verify, diff
 mod plays; // a real server's journals, played live, in every way they can be rotated
 mod site; // a journal, a configuration and the program, and what must be delivered
