@@ -82,7 +82,8 @@ impl<'a> Play<'a> {
         while !rest.is_empty() {
             let most = 1 << (4 + self.random.below(15));
             let length = (1 + self.random.below(most)).min(rest.len() as u64) as usize;
-            let mut live = OpenOptions::new().append(true).open(self.site.live()).unwrap();
+            let mut live =
+                OpenOptions::new().append(true).open(self.site.live()).unwrap();
             live.write_all(&rest[..length]).unwrap();
             rest = &rest[length..];
             self.written += length as u64;

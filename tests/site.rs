@@ -129,7 +129,11 @@ impl Site {
             let written = fs::read_to_string(hash).unwrap();
             let sum = Sha256::digest(&mirrored);
             let hex: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(written, format!("{hex}  journal.{}\n", journal.number), "{context}");
+            assert_eq!(
+                written,
+                format!("{hex}  journal.{}\n", journal.number),
+                "{context}"
+            );
         }
         let mirrored = fs::read(backup.join("journal")).unwrap();
         assert!(

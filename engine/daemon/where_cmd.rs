@@ -91,8 +91,7 @@ impl Row<'_> {
 
     fn cells(&self) -> [String; 9] {
         let cursor = self.known.as_ref().and_then(|p| p.cursor.as_ref());
-        let number =
-            |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
+        let number = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
         [
             self.listener.to_string(),
             self.source.id().to_string(),
@@ -108,8 +107,15 @@ impl Row<'_> {
 }
 
 const HEADINGS: [&str; 9] = [
-    "LISTENER", "SOURCE", "STATE", "SEQUENCE", "LINE", "OFFSET", "ENTRIES",
-    "BYTES BEHIND", "LAST ENTRY",
+    "LISTENER",
+    "SOURCE",
+    "STATE",
+    "SEQUENCE",
+    "LINE",
+    "OFFSET",
+    "ENTRIES",
+    "BYTES BEHIND",
+    "LAST ENTRY",
 ];
 
 fn write_table(out: &mut impl io::Write, rows: &[Row<'_>]) -> io::Result<()> {
@@ -164,7 +170,10 @@ fn set(
         bail!("there is no listener `{listener}`; there is {}", names.join(", "));
     };
     if !built.from.iter().any(|name| name == source) {
-        bail!("{listener} does not follow `{source}`; it follows {}", built.from.join(", "));
+        bail!(
+            "{listener} does not follow `{source}`; it follows {}",
+            built.from.join(", ")
+        );
     }
     let source = source_of(config, source)?;
     let wanted = parse_place(place).map_err(anyhow::Error::msg)?;
@@ -184,7 +193,12 @@ fn set(
     // A cursor moved by hand stays in the life of the numbering it was in.
     place.era = before.as_ref().map_or(0, |c| c.place.era);
     let from = before.map_or_else(|| "the beginning".to_owned(), |c| c.place.to_string());
-    if !yes && !confirmed(&format!("move {listener} on {} from {from} to {place}?", key.source))? {
+    if !yes
+        && !confirmed(&format!(
+            "move {listener} on {} from {from} to {place}?",
+            key.source
+        ))?
+    {
         eprintln!("tripline: nothing was moved");
         return Ok(ExitCode::from(exit::FAILED));
     }

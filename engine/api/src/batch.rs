@@ -36,7 +36,13 @@ pub struct Span {
 impl<'a> Batch<'a> {
     /// The entries in order.
     pub fn entries(&self) -> Entries<'a> {
-        Entries { batch: *self, index: 0, offset: 0, place: self.start, marks: self.marks }
+        Entries {
+            batch: *self,
+            index: 0,
+            offset: 0,
+            place: self.start,
+            marks: self.marks,
+        }
     }
 
     /// How many entries there are: at least one.

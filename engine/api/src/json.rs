@@ -111,9 +111,22 @@ pub fn write_record(
 /// Every column of a table with secrets that is not listed here is taken for
 /// one: a column of a future version must not leak because it is new.
 const SAFE_COLUMNS: &[&str] = &[
-    "user", "email", "jobView", "updateDate", "accessDate", "fullName", "strength",
-    "endDate", "type", "passDate", "passExpire", "passwordChangeDate", "attempts", "auth",
-    "host", "state",
+    "user",
+    "email",
+    "jobView",
+    "updateDate",
+    "accessDate",
+    "fullName",
+    "strength",
+    "endDate",
+    "type",
+    "passDate",
+    "passExpire",
+    "passwordChangeDate",
+    "attempts",
+    "auth",
+    "host",
+    "state",
 ];
 
 fn holds_secrets(table: Option<&str>) -> bool {
@@ -260,7 +273,10 @@ mod tests {
         assert_eq!(value["table"], "db.desc");
         assert_eq!(value["fields"]["descKey"], "9");
         assert_eq!(value["fields"]["description"], "say \"hi\"\n to bob@x \\ ");
-        assert_eq!((&value["pid"], &value["time"]), (&4711.into(), &1_700_000_000.into()));
+        assert_eq!(
+            (&value["pid"], &value["time"]),
+            (&4711.into(), &1_700_000_000.into())
+        );
     }
 
     #[test]

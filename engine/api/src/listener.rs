@@ -134,8 +134,11 @@ pub trait ListenerFactory: Sync {
     /// # Errors
     ///
     /// When an argument is not understood or not possible.
-    fn build(&self, args: &Args<'_>, context: &BuildContext<'_>)
-    -> Result<Built, ArgsError>;
+    fn build(
+        &self,
+        args: &Args<'_>,
+        context: &BuildContext<'_>,
+    ) -> Result<Built, ArgsError>;
 }
 
 /// What a factory may use besides its arguments.

@@ -164,7 +164,9 @@ fn in_words(error: &notify::Error) -> String {
             "directories cannot be watched ({e}): {}; changes are seen by polling",
             limit("max_user_instances")
         ),
-        _ => format!("directories cannot be watched: {error}; changes are seen by polling"),
+        _ => {
+            format!("directories cannot be watched: {error}; changes are seen by polling")
+        }
     }
 }
 

@@ -92,10 +92,16 @@ impl Play {
         let mut read = 0;
         let deadline = Instant::now() + Duration::from_secs(20);
         while read < batches {
-            match self.reader.next().unwrap_or_else(|e| panic!("seed {}: {e}", self.seed)) {
+            match self.reader.next().unwrap_or_else(|e| panic!("seed {}: {e}", self.seed))
+            {
                 Step::Batch(batch) => {
                     let bytes = self.seen.entry(batch.start.sequence).or_default();
-                    assert_eq!(bytes.len() as u64, batch.start.offset, "seed {}", self.seed);
+                    assert_eq!(
+                        bytes.len() as u64,
+                        batch.start.offset,
+                        "seed {}",
+                        self.seed
+                    );
                     let lines = bytes.iter().filter(|b| **b == b'\n').count() as u64;
                     assert_eq!(lines, batch.start.line, "seed {}", self.seed);
                     for entry in batch.entries() {

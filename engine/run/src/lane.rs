@@ -48,10 +48,7 @@ pub(crate) enum Ended {
     /// It was asked to, or (until idle) had everything.
     Done,
     /// It needs a person.
-    Stopped {
-        why: String,
-        at_gap: bool,
-    },
+    Stopped { why: String, at_gap: bool },
 }
 
 /// Why a lane leaves what it is doing.
@@ -376,7 +373,8 @@ impl Lane {
 
     fn say_following(&mut self) {
         for index in 0..self.tracks.len() {
-            let why = self.tracks[index].idle.as_ref().and_then(|i| i.waiting_for.clone());
+            let why =
+                self.tracks[index].idle.as_ref().and_then(|i| i.waiting_for.clone());
             let change = self.tracks[index].becomes(State::Following, why.as_deref());
             self.send(change);
         }

@@ -71,7 +71,11 @@ impl Ledger {
     }
 
     /// Commits what there is; on failure returns when to try again.
-    fn commit(&mut self, pending: &mut Pending, backoff: &mut Backoff) -> Option<Instant> {
+    fn commit(
+        &mut self,
+        pending: &mut Pending,
+        backoff: &mut Backoff,
+    ) -> Option<Instant> {
         if pending.len() == 0 {
             return None;
         }
@@ -132,8 +136,9 @@ impl Pending {
         let key = change.key().clone();
         match change {
             Change::Settled { cursor, mut entries, mut last_entry, .. } => {
-                if let Some(Change::Settled { entries: more, last_entry: before, .. }) =
-                    self.settled.get(&key)
+                if let Some(Change::Settled {
+                    entries: more, last_entry: before, ..
+                }) = self.settled.get(&key)
                 {
                     entries += more;
                     last_entry = last_entry.or(*before);

@@ -30,4 +30,6 @@ mod track;
 
 pub use events::{Event, Events};
 pub use retry::Backoff;
-pub use supervisor::{Engine, LaneSetup, LaneStatus, Options, Outcome, Setup, SetupError};
+pub use supervisor::{
+    Engine, LaneSetup, LaneStatus, Options, Outcome, Setup, SetupError,
+};

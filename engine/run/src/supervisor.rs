@@ -173,8 +173,7 @@ impl Engine {
         let (ended_sender, ended) = bounded(setup.listeners.len().max(1));
         let mut prepared = Vec::new();
         for LaneSetup { id, built } in setup.listeners {
-            let tracks =
-                tracks(&id, &built.from, &setup.sources, &progress, &mut waker)?;
+            let tracks = tracks(&id, &built.from, &setup.sources, &progress, &mut waker)?;
             let status: Arc<LaneStatus> = Arc::default();
             prepared.push(Lane {
                 id,

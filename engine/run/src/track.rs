@@ -3,9 +3,7 @@
 use crate::retry::Backoff;
 use std::sync::Arc;
 use std::time::Instant;
-use tripline_api::{
-    Batch, Change, Cursor, Idle, Key, Reader, Source, State,
-};
+use tripline_api::{Batch, Change, Cursor, Idle, Key, Reader, Source, State};
 use tripline_follow::Hints;
 
 /// One source as a lane follows it.

@@ -178,7 +178,12 @@ impl Current {
             _ => None,
         };
         let belief = known.belief(sequence);
-        let found = scan::scan(&self.file, belief).map_err(failed)?;
+        let settled = known.settled.filter(|c| Some(c.place.sequence) == sequence);
+        let found = match settled {
+            Some(settled) => scan::scan_behind(&self.file, belief, settled),
+            None => scan::scan(&self.file, belief),
+        };
+        let found = found.map_err(failed)?;
         let is_blank = match head {
             Head::Numbered { .. } | Head::Unnumbered { .. } => found.bytes == 0,
             // The journal cannot be told from so little, or from the NULs of a

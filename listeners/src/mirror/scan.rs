@@ -1,6 +1,6 @@
 //! How far a journal file is whole: read from its own bytes, in bounded memory.
 
-use p4journal::{Head, Piece, Splitter, Trailer, resync};
+use p4journal::{Head, Piece, Splitter, Trailer, resync, starts_record};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -47,38 +47,69 @@ pub(super) fn read_head(file: &File) -> io::Result<(Head, Vec<u8>)> {
 /// Pieces end where the reader of the source ends its entries, as both are
 /// decided by the same bytes, so the end of a piece is a place.
 pub(super) fn scan(file: &File, belief: Belief) -> io::Result<Whole> {
+    Scan { belief, ..Scan::default() }.run(file)
+}
+
+/// The same, but what lies before a settled cursor is not read again when the
+/// cursor's proof holds for this file: a journal may have gigabytes.
+pub(super) fn scan_behind(
+    file: &File,
+    belief: Belief,
+    settled: &Cursor,
+) -> io::Result<Whole> {
+    let Some(proof) = &settled.proof else { return scan(file, belief) };
+    let place = settled.place;
+    let mut head = vec![0; proof.head.len as usize];
+    let mut before = vec![0; proof.tail.len as usize];
+    let before_start = place.offset.saturating_sub(before.len() as u64);
+    let read = read_at(file, &mut head, 0)? + read_at(file, &mut before, before_start)?;
+    let is_proved = read == head.len() + before.len()
+        && proof.head.matches(&head)
+        && proof.tail.matches(&before);
+    if !is_proved || place.offset > belief.limit {
+        return scan(file, belief);
+    }
     let mut scan = Scan { belief, ..Scan::default() };
-    let mut splitter = Splitter::new();
-    // What is read and not yet part of a piece.
-    let mut buffer: Vec<u8> = Vec::new();
-    let mut offset = 0;
-    loop {
-        let held = buffer.len();
-        buffer.resize(held + BLOCK_BYTES, 0);
-        let count = read_at(file, &mut buffer[held..], offset)?;
-        buffer.truncate(held + count);
-        offset += count as u64;
-        if count == 0 {
-            return Ok(scan.whole);
-        }
-        let mut start = 0;
-        if scan.oversize {
-            start = scan.pass_oversize(&buffer);
-        }
-        if !scan.oversize {
-            while let Some(piece) = splitter.next(&buffer[start..]) {
-                if !scan.take(&buffer[start..start + piece.len], piece) {
-                    return Ok(scan.whole);
+    scan.whole = Whole { bytes: place.offset, lines: place.line, next: settled.next };
+    scan.see_trailer(&before);
+    scan.run(file)
+}
+
+impl Scan {
+    fn run(mut self, file: &File) -> io::Result<Whole> {
+        let scan = &mut self;
+        let mut splitter = Splitter::new();
+        // What is read and not yet part of a piece.
+        let mut buffer: Vec<u8> = Vec::new();
+        let mut offset = scan.whole.bytes;
+        loop {
+            let held = buffer.len();
+            buffer.resize(held + BLOCK_BYTES, 0);
+            let count = read_at(file, &mut buffer[held..], offset)?;
+            buffer.truncate(held + count);
+            offset += count as u64;
+            if count == 0 {
+                return Ok(scan.whole);
+            }
+            let mut start = 0;
+            if scan.oversize {
+                start = scan.pass_oversize(&buffer);
+            }
+            if !scan.oversize {
+                while let Some(piece) = splitter.next(&buffer[start..]) {
+                    if !scan.take(&buffer[start..start + piece.len], piece) {
+                        return Ok(scan.whole);
+                    }
+                    start += piece.len;
                 }
-                start += piece.len;
+                if buffer.len() - start > RECORD_BYTES_MAX {
+                    splitter.reset();
+                    scan.oversize = true;
+                    start += scan.pass_oversize(&buffer[start..]);
+                }
             }
-            if buffer.len() - start > RECORD_BYTES_MAX {
-                splitter.reset();
-                scan.oversize = true;
-                start += scan.pass_oversize(&buffer[start..]);
-            }
+            buffer.drain(..start);
         }
-        buffer.drain(..start);
     }
 }
 
@@ -113,6 +144,17 @@ impl Scan {
         self.whole.lines += u64::from(piece.lines);
         self.whole.next = self.trailer.next_number();
         true
+    }
+
+    /// The place to begin at may lie inside a trailer, or behind one.
+    fn see_trailer(&mut self, before: &[u8]) {
+        let start = if starts_record(before) { 0 } else { resync(before).unwrap_or(0) };
+        let mut rest = &before[start..];
+        let mut splitter = Splitter::new();
+        while let Some(piece) = splitter.next(rest) {
+            self.trailer.see(&rest[..piece.len]);
+            rest = &rest[piece.len..];
+        }
     }
 
     /// Counts the bytes of an oversize record and says how many they are. The
@@ -186,6 +228,29 @@ const START_BYTES: usize = 7;
 mod tests {
     use super::*;
     use std::io::Write as _;
+
+    #[test]
+    fn what_is_settled_is_not_read_again() {
+        let mut file = tempfile::tempfile().unwrap();
+        for change in 0..100 {
+            writeln!(file, "@pv@ 0 @db.desc@ {change} @two\nlines@ ").unwrap();
+        }
+        let all = scan(&file, Belief::FULL).unwrap();
+        let settled = all.cursor(&file, 0, 1).unwrap();
+        writeln!(file, "@rv@ 1 @db.counters@ @journal@ @2@ ").unwrap();
+        let inside = scan(&file, Belief::FULL).unwrap().cursor(&file, 0, 1).unwrap();
+        write!(file, "@ex@ 1 2\n@ex@ torn").unwrap();
+        let whole = scan(&file, Belief::FULL).unwrap();
+        assert_eq!(whole.next, Some(2));
+        for cursor in [&settled, &inside] {
+            assert_eq!(scan_behind(&file, Belief::FULL, cursor).unwrap(), whole);
+        }
+        // A cursor of other bytes is not believed.
+        let mut other = settled;
+        other.place.line += 7;
+        other.place.offset -= 1;
+        assert_eq!(scan_behind(&file, Belief::FULL, &other).unwrap(), whole);
+    }
 
     const RECORD: &[u8] = b"@pv@ 0 @db.desc@ 1 @two\nlines@ \n";
 

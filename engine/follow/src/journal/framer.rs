@@ -379,7 +379,9 @@ mod tests {
     fn a_giant_record_is_cut_and_the_next_is_whole() {
         let mut framer = Framer::new(BLOCK_BYTES);
         let mut giant = b"@pv@ 0 @db.desc@ 1 @".to_vec();
-        giant.extend(std::iter::repeat_n(b"text of a line\n".as_slice(), 60_000).flatten());
+        giant.extend(
+            std::iter::repeat_n(b"text of a line\n".as_slice(), 60_000).flatten(),
+        );
         giant.extend(b"@ \n");
         let next = b"@ex@ 1 2\n";
         let mut all = giant.clone();

@@ -33,7 +33,11 @@ pub(super) fn record_at(file: &Found, wanted: Place) -> Result<Place, SourceErro
 }
 
 /// The place behind the last whole record.
-pub(super) fn end_of(file: &Found, era: u32, sequence: u64) -> Result<Place, SourceError> {
+pub(super) fn end_of(
+    file: &Found,
+    era: u32,
+    sequence: u64,
+) -> Result<Place, SourceError> {
     let mut place = Place::start_of(era, sequence);
     walk(file, |length, lines| {
         place = place.advance(length, lines);
@@ -44,12 +48,8 @@ pub(super) fn end_of(file: &Found, era: u32, sequence: u64) -> Result<Place, Sou
 
 /// Calls `each` with the length and the line feeds of each record, until it
 /// returns false.
-fn walk(
-    file: &Found,
-    mut each: impl FnMut(u64, u64) -> bool,
-) -> Result<(), SourceError> {
-    let failed =
-        |e| SourceError::io(format!("cannot read {}", file.path.display()), e);
+fn walk(file: &Found, mut each: impl FnMut(u64, u64) -> bool) -> Result<(), SourceError> {
+    let failed = |e| SourceError::io(format!("cannot read {}", file.path.display()), e);
     let mut input = Input::open(file).map_err(failed)?;
     let mut splitter = Splitter::new();
     let mut buffer: Vec<u8> = Vec::new();

@@ -88,10 +88,10 @@ impl SourceFactory for JournalFactory {
         context: &BuildContext<'_>,
     ) -> Result<Arc<dyn Source>, ArgsError> {
         let args: JournalArgs = args.parse()?;
-        let id = SourceId::new(context.name)
-            .ok_or_else(|| ArgsError::new("a source's name has letters, digits, _ - ."))?;
-        let record_bytes_max =
-            args.record_bytes_max.unwrap_or(framer::RECORD_BYTES_MAX);
+        let id = SourceId::new(context.name).ok_or_else(|| {
+            ArgsError::new("a source's name has letters, digits, _ - .")
+        })?;
+        let record_bytes_max = args.record_bytes_max.unwrap_or(framer::RECORD_BYTES_MAX);
         if !(framer::BLOCK_BYTES..=1 << 30).contains(&record_bytes_max) {
             return Err(ArgsError::new(format!(
                 "record_bytes_max must lie between {} and {}",
@@ -320,4 +320,3 @@ impl std::fmt::Debug for Shared {
         f.debug_struct("Journal").field("id", &self.id).field("live", &self.live).finish()
     }
 }
-

@@ -32,7 +32,9 @@ pub(crate) fn hint(name: &str, live: Option<&str>) -> Option<Hint> {
     }
     let name = name.strip_suffix(".gz").unwrap_or(name);
     let lower = name.to_ascii_lowercase();
-    if lower.starts_with("checkpoint") || lower.contains(".ckp.") || lower.ends_with(".md5")
+    if lower.starts_with("checkpoint")
+        || lower.contains(".ckp.")
+        || lower.ends_with(".md5")
     {
         return None;
     }

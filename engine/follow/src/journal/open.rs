@@ -29,7 +29,11 @@ pub(super) struct Open {
 enum Bytes {
     Plain(File),
     /// Decompressed from the start; so many bytes are still to be skipped.
-    Gzip { stream: Gunzip, skip: u64, skipped: Vec<u8> },
+    Gzip {
+        stream: Gunzip,
+        skip: u64,
+        skipped: Vec<u8>,
+    },
 }
 
 /// What a read came to.
@@ -47,7 +51,8 @@ pub(super) enum Read {
 impl Open {
     /// Opens a file to be read from an offset.
     pub(super) fn new(found: &Found, offset: u64) -> Result<Self, SourceError> {
-        let failed = |e| SourceError::io(format!("cannot open {}", found.path.display()), e);
+        let failed =
+            |e| SourceError::io(format!("cannot open {}", found.path.display()), e);
         let file = file::open(&found.path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
         let (head, header_time) = match &found.content {
@@ -81,7 +86,8 @@ impl Open {
                 };
                 let space = framer.space();
                 if *skip > 0 {
-                    let length = space.len().min(usize::try_from(*skip).unwrap_or(usize::MAX));
+                    let length =
+                        space.len().min(usize::try_from(*skip).unwrap_or(usize::MAX));
                     let n = stream.fill(&mut space[..length]).map_err(failed)?;
                     if n == 0 {
                         return Ok(Read::Changed);

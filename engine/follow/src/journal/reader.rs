@@ -354,8 +354,7 @@ impl JournalReader {
     }
 
     fn candidate(&self, file: &Found, at: &Position) -> Candidate {
-        let held =
-            self.open.as_ref().is_some_and(|open| open.inode == file.stamp.inode);
+        let held = self.open.as_ref().is_some_and(|open| open.inode == file.stamp.inode);
         let whole = self.shared.whole(file);
         let name = file.path.display();
         let condition = match (&file.content, &whole) {

@@ -45,10 +45,8 @@ impl Verifying {
         for _ in 0..STEP_BYTES / self.buffer.len() {
             match self.stream.fill(&mut self.buffer) {
                 Ok(0) => {
-                    let whole = Whole::Yes {
-                        next: trailer_in(&self.last),
-                        length: self.length,
-                    };
+                    let whole =
+                        Whole::Yes { next: trailer_in(&self.last), length: self.length };
                     return Some((whole, std::mem::take(&mut self.before)));
                 }
                 Ok(n) => self.take(n),
