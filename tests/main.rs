@@ -11,5 +11,6 @@ mod fault; // kills, failing calls and power loss at any operation on the file s
 mod gaps; // what cannot be proved is said, and can be repaired
 mod journal_cmd; // `tripline journal`: count, cat, apply, verify, diff
 mod plays; // a real server's journals, played live, in every way they can be rotated
+mod readme; // what the documents show, run
 mod site; // a journal, a configuration and the program, and what must be delivered
 mod util; // a directory, a command, and output one can read when it fails

@@ -17,7 +17,7 @@ const ENOSPC: i32 = 28;
 fn operations_are_counted() {
     let bench = Bench::new();
     let count = |words: &str| {
-        let output = bench.run(words, |root| Fault::count(root));
+        let output = bench.run(words, Fault::count);
         assert!(output.status.success(), "{output:?}");
         operations(&output.stderr).unwrap()
     };

@@ -210,7 +210,7 @@ fn string(out: &mut Vec<u8>, text: &str) {
 /// there are millions of them. Without an early end the loop becomes vector
 /// instructions.
 fn is_plain(bytes: &[u8]) -> bool {
-    let special = |b: u8| (b < 0x20) | (b >= 0x80) | (b == b'"') | (b == b'\\');
+    let special = |b: u8| !(0x20..0x80).contains(&b) | (b == b'"') | (b == b'\\');
     !bytes.iter().fold(false, |found, &b| found | special(b))
 }
 

@@ -5,6 +5,8 @@
 //! is that the reader hands out exactly those, in order, once, in whole records,
 //! and announces no gap. Every play is a seed.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;

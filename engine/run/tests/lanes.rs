@@ -1,6 +1,8 @@
 //! One listener's trouble is nobody else's: stuck, failing, panicking and
 //! doubtful listeners beside a healthy one, over a real journal.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::VecDeque;
 use std::fs::{self, OpenOptions};
@@ -104,7 +106,8 @@ fn a_store_that_fails_holds_up_nobody_and_is_written_later() {
     wait_for(|| site.events.has("saved again"));
     let (outcome, _) = engine.stop();
     assert_eq!(outcome.unsaved, None);
-    assert_eq!(memory.clone().progress().unwrap()[0].entries_settled, 100);
+    let mut memory = memory;
+    assert_eq!(memory.progress().unwrap()[0].entries_settled, 100);
 }
 
 #[test]
@@ -143,7 +146,8 @@ fn what_a_listener_holds_decides_where_it_goes_on() {
     end.place.offset += 1;
     site.run_until_idle(ahead.holding(end), &memory);
     assert_eq!(seen.count(), 0);
-    assert_eq!(memory.clone().progress().unwrap()[0].entries_settled, 20);
+    let mut memory = memory;
+    assert_eq!(memory.progress().unwrap()[0].entries_settled, 20);
 }
 
 struct Site {
