@@ -44,7 +44,8 @@ fn where_says_where_everybody_is() {
         assert_eq!(row["source"], "p4");
         assert_eq!(row["sequence"], 3);
         assert_eq!(row["offset"], live.len());
-        assert_eq!(row["line"], live.iter().filter(|b| **b == b'\n').count());
+        // The line the next entry will begin at.
+        assert_eq!(row["line"], live.iter().filter(|b| **b == b'\n').count() + 1);
         assert_eq!(row["bytes_behind"], 0);
         assert_eq!(row["state"], "following");
         assert_eq!(row["entries_settled"], 3 * 9 + 2 * 3);

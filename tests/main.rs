@@ -13,4 +13,5 @@ mod journal_cmd; // `tripline journal`: count, cat, apply, verify, diff
 mod plays; // a real server's journals, played live, in every way they can be rotated
 mod readme; // what the documents show, run
 mod site; // a journal, a configuration and the program, and what must be delivered
+mod tidy; // the house rules that no compiler enforces
 mod util; // a directory, a command, and output one can read when it fails

@@ -14,9 +14,9 @@
 //! }
 //! ```
 //!
-//! The way through it: [`main`] reads the command line ([`cli`]) and calls the
+//! The way through it: [`main`] reads the command line (`cli`) and calls the
 //! module of the command. `run` and `where` and `check` read a configuration
-//! ([`config`]), which either is usable or is a list of [`diagnose`]d errors.
+//! (`config`), which either is usable or is a list of `diagnose`d errors.
 
 mod check;
 mod cli;

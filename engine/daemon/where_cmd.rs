@@ -70,7 +70,7 @@ impl Row<'_> {
             "source": self.source.id().as_str(),
             "listener": self.listener.as_str(),
             "sequence": cursor.map(|c| c.place.sequence),
-            "line": cursor.map(|c| c.place.line),
+            "line": cursor.map(line),
             "offset": cursor.map(|c| c.place.offset),
             "bytes_behind": self.bytes_behind,
             "entries_settled": self.known.as_ref().map_or(0, |p| p.entries_settled),
@@ -97,13 +97,18 @@ impl Row<'_> {
             self.source.id().to_string(),
             self.state().to_owned(),
             number(cursor.map(|c| c.place.sequence)),
-            number(cursor.map(|c| c.place.line)),
+            number(cursor.map(line)),
             number(cursor.map(|c| c.place.offset)),
             number(self.known.as_ref().map(|p| p.entries_settled)),
             self.bytes_behind.to_string(),
             self.last_entry().unwrap_or_else(|| "-".to_owned()),
         ]
     }
+}
+
+/// Lines count from 1, as in the entries.
+const fn line(cursor: &Cursor) -> u64 {
+    cursor.place.line + 1
 }
 
 const HEADINGS: [&str; 9] = [

@@ -10,9 +10,9 @@
 //! assert_eq!(batches[1].view().start.offset, 17);
 //! ```
 
-use p4journal::{Marker, Record, Splitter, Trailer};
+use p4journal::{Splitter, Trailer};
 use tripline_api::{
-    Batch, Begin, Cursor, ListenError, Listener, Place, Proof, SourceId, Span, View,
+    Batch, Begin, Cursor, ListenError, Listener, Mark, Place, Proof, SourceId, Span, View,
 };
 
 /// A source made of journals in memory.
@@ -35,7 +35,7 @@ struct Piece {
     end: usize,
     lines: u32,
     is_whole: bool,
-    mark: Option<Marker>,
+    mark: Option<Mark>,
     /// The next journal's number, when a trailer ends here.
     next: Option<u64>,
 }
@@ -48,7 +48,7 @@ pub struct OwnedBatch {
     did_rotate: bool,
     bytes: Vec<u8>,
     spans: Vec<Span>,
-    marks: Vec<(u32, Marker)>,
+    marks: Vec<Mark>,
     end: Cursor,
 }
 
@@ -166,10 +166,9 @@ impl Feed {
             lines: piece.lines,
             incomplete: !piece.is_whole,
         };
-        let marks = pieces
-            .iter()
-            .enumerate()
-            .filter_map(|(index, piece)| piece.mark.map(|mark| (index as u32, mark)));
+        let marks = pieces.iter().enumerate().filter_map(|(index, piece)| {
+            piece.mark.map(|mark| Mark { index: index as u32, ..mark })
+        });
         OwnedBatch {
             source: self.source.clone(),
             start,
@@ -229,7 +228,7 @@ fn split(bytes: &[u8]) -> Vec<Piece> {
             end,
             lines: piece.lines,
             is_whole: piece.whole,
-            mark: Record::parse(record).ok().and_then(|record| record.marker()),
+            mark: Mark::of(0, record),
             next: trailer.next_number(),
         });
         start = end;
@@ -274,6 +273,7 @@ mod tests {
         }
         assert_eq!(all[3].end().next, Some(2));
         assert!(all[4].did_rotate && !all[5].did_rotate);
-        assert_eq!(all[1].marks, [(0, Marker { pid: 7, time: 100 })]);
+        let by = Some(p4journal::Marker { pid: 7, time: 100 });
+        assert_eq!(all[1].marks, [Mark { index: 0, by }]);
     }
 }

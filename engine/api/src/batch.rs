@@ -1,7 +1,7 @@
 //! Entries, and the stretch of a file they come in.
 
 use crate::{Cursor, Place, SourceId};
-use p4journal::{Marker, Record};
+use p4journal::{Marker, NoteKind, Op, Record};
 
 /// A run of whole entries from one file, borrowed from the reader that read it.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +16,8 @@ pub struct Batch<'a> {
     pub bytes: &'a [u8],
     /// Where each entry ends.
     pub spans: &'a [Span],
-    /// The transaction marks in this batch, each with the index of its entry.
-    pub marks: &'a [(u32, Marker)],
+    /// Where transactions end in this batch.
+    pub marks: &'a [Mark],
     /// The cursor of a listener that has settled the whole batch.
     pub end: &'a Cursor,
 }
@@ -31,6 +31,31 @@ pub struct Span {
     pub lines: u32,
     /// It is not a whole record: torn, or cut at a bound.
     pub incomplete: bool,
+}
+
+/// The end of one or more transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The index of the entry that ends them.
+    pub index: u32,
+    /// What the entry says; `None` when the server started anew there, so that
+    /// what was open before is abandoned and nobody's.
+    pub by: Option<Marker>,
+}
+
+impl Mark {
+    /// The mark that an entry with this index and these bytes is, if it is one.
+    pub fn of(index: usize, bytes: &[u8]) -> Option<Self> {
+        let index = index as u32;
+        let record = || Record::parse(bytes).ok();
+        match Op::of(bytes)? {
+            Op::Ex | Op::Mx => Some(Self { index, by: Some(record()?.marker()?) }),
+            Op::Nx if record()?.note()?.kind == NoteKind::ServerStart => {
+                Some(Self { index, by: None })
+            }
+            _ => None,
+        }
+    }
 }
 
 impl<'a> Batch<'a> {
@@ -58,7 +83,7 @@ impl<'a> Batch<'a> {
 
     /// The time of the last transaction mark, in seconds since 1970.
     pub fn last_time(&self) -> Option<i64> {
-        self.marks.last().map(|(_, mark)| mark.time)
+        self.marks.iter().rev().find_map(|mark| mark.by).map(|mark| mark.time)
     }
 }
 
@@ -77,7 +102,9 @@ pub struct Entry<'a> {
     pub did_rotate: bool,
     /// It is not a whole record: torn, or cut at a bound.
     pub incomplete: bool,
-    /// The mark that closes the record's transaction, when the batch has it.
+    /// The mark that closes the record's transaction. `None` when it is not
+    /// known here: the mark is not written yet, or is behind the end of the
+    /// batch, or never came.
     pub closed_by: Option<Marker>,
 }
 
@@ -105,7 +132,7 @@ pub struct Entries<'a> {
     index: usize,
     offset: usize,
     place: Place,
-    marks: &'a [(u32, Marker)],
+    marks: &'a [Mark],
 }
 
 impl<'a> Iterator for Entries<'a> {
@@ -114,7 +141,7 @@ impl<'a> Iterator for Entries<'a> {
     fn next(&mut self) -> Option<Entry<'a>> {
         let span = self.batch.spans.get(self.index)?;
         while let Some((first, rest)) = self.marks.split_first() {
-            if first.0 as usize >= self.index {
+            if first.index as usize >= self.index {
                 break;
             }
             self.marks = rest;
@@ -126,7 +153,7 @@ impl<'a> Iterator for Entries<'a> {
             lines: span.lines,
             did_rotate: self.batch.did_rotate && self.index == 0,
             incomplete: span.incomplete,
-            closed_by: self.marks.first().map(|(_, mark)| *mark),
+            closed_by: self.marks.first().and_then(|mark| mark.by),
         };
         self.index += 1;
         self.offset = span.end as usize;
@@ -205,7 +232,7 @@ mod tests {
             Span { end: 32, lines: 1, incomplete: false },
             Span { end: 49, lines: 1, incomplete: false },
         ];
-        let marks = [(1, Marker { pid: 7, time: 100 })];
+        let marks = [Mark { index: 1, by: Some(Marker { pid: 7, time: 100 }) }];
         let end = Cursor::unproved(Place::default());
         let start = Place { era: 0, sequence: 3, offset: 1000, line: 10 };
         let batch = Batch {
@@ -228,5 +255,16 @@ mod tests {
         let view = View::some(batch, &[false, true, true]);
         assert_eq!(view.len(), 2);
         assert_eq!(view.entries().next().unwrap().bytes, b"@ex@ 7 100\n");
+    }
+
+    #[test]
+    fn what_a_restart_abandoned_is_nobodys() {
+        let start = b"@nx@ 7 99 @58@ 0 0 0 0 0 @1666@ @/p4@ @@ @@ @@ \n";
+        assert_eq!(Mark::of(4, start), Some(Mark { index: 4, by: None }));
+        let by = Some(Marker { pid: 7, time: 100 });
+        assert_eq!(Mark::of(1, b"@mx@ 7 100\n"), Some(Mark { index: 1, by }));
+        assert_eq!(Mark::of(1, b"@nx@ 2 99 @58@ 0 0 0 0 0 @@ @@ @@ @@ @@ \n"), None);
+        assert_eq!(Mark::of(1, b"@ex@ torn\n"), None);
+        assert_eq!(Mark::of(1, b"@pv@ 1 @db.x@ 1 \n"), None);
     }
 }

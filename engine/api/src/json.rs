@@ -2,21 +2,11 @@
 //!
 //! Lines count from 1 here, as editors and error messages count them.
 
-use crate::{Entry, Gap};
+use crate::secrets::{Veil, may_show_raw};
+use crate::{Entry, Gap, Secrets};
 use base64::Engine as _;
 use p4journal::{Marker, Record};
-use serde::Deserialize;
 use std::io::Write as _;
-
-/// Whether password and ticket hashes may leave.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-pub enum Secrets {
-    /// They are replaced by `[redacted]`.
-    #[default]
-    Redact,
-    /// They are written as they stand.
-    Keep,
-}
 
 /// Appends one entry as a JSON object with a line feed.
 pub fn write_entry(out: &mut Vec<u8>, entry: &Entry<'_>, secrets: Secrets) {
@@ -78,7 +68,7 @@ pub fn write_record(
         string(out, table);
     }
     out.extend_from_slice(b",\"fields\":{");
-    let secret = secrets == Secrets::Redact && holds_secrets(record.table());
+    let mut veil = Veil::over(record, secrets);
     let mut first = true;
     for (column, value) in record.columns() {
         if !first {
@@ -91,7 +81,7 @@ pub fn write_record(
         out.extend_from_slice(name.as_bytes());
         out.extend_from_slice(b"\":");
         let text = value.text();
-        if secret && !text.is_empty() && !SAFE_COLUMNS.contains(&name.as_ref()) {
+        if veil.hides(column, &text) {
             out.extend_from_slice(b"\"[redacted]\"");
         } else {
             bytes(out, &text);
@@ -106,31 +96,6 @@ pub fn write_record(
         }
         None => out.extend_from_slice(b",\"pid\":null,\"time\":null"),
     }
-}
-
-/// Every column of a table with secrets that is not listed here is taken for
-/// one: a column of a future version must not leak because it is new.
-const SAFE_COLUMNS: &[&str] = &[
-    "user",
-    "email",
-    "jobView",
-    "updateDate",
-    "accessDate",
-    "fullName",
-    "strength",
-    "endDate",
-    "type",
-    "passDate",
-    "passExpire",
-    "passwordChangeDate",
-    "attempts",
-    "auth",
-    "host",
-    "state",
-];
-
-fn holds_secrets(table: Option<&str>) -> bool {
-    table.is_some_and(|t| t.starts_with("db.user") || t.starts_with("db.ticket"))
 }
 
 fn write_head(out: &mut Vec<u8>, entry: &Entry<'_>) {
@@ -166,17 +131,12 @@ fn write_head(out: &mut Vec<u8>, entry: &Entry<'_>) {
     });
 }
 
-/// What is no record is shown as it stands, unless it might be a piece of one
-/// that holds secrets.
 fn write_raw(out: &mut Vec<u8>, raw: &[u8], secrets: Secrets) {
-    let suspect = [b"@db.user".as_slice(), b"@db.ticket"]
-        .iter()
-        .any(|name| memchr::memmem::find(raw, name).is_some());
     out.extend_from_slice(b",\"op\":null,\"raw\":");
-    if suspect && secrets == Secrets::Redact {
-        out.extend_from_slice(b"\"[redacted]\"");
-    } else {
+    if may_show_raw(raw, secrets) {
         bytes(out, raw);
+    } else {
+        out.extend_from_slice(b"\"[redacted]\"");
     }
 }
 
@@ -290,6 +250,7 @@ mod tests {
         let user = b"@rv@ 4 @db.user@ @a@ @a@@b@ @@ 1 2 @Ann@ @0123CAFE@ 0 @@ 0 0 0 \n";
         let value = json(user, false, Secrets::Redact);
         assert_eq!(value["fields"]["user"], "a");
+        assert_eq!(value["fields"]["fullName"], "Ann");
         assert_eq!(value["fields"]["password"], "[redacted]");
         assert_eq!(value["fields"]["ticket"], "", "no ticket is no secret");
         let value = json(user, false, Secrets::Keep);
@@ -297,6 +258,31 @@ mod tests {
         let torn = json(&user[..40], true, Secrets::Redact);
         assert_eq!(torn["raw"], "[redacted]");
         assert_eq!(torn["incomplete"], true);
+    }
+
+    #[test]
+    fn secrets_stay_here_whatever_carries_them() {
+        for (carrier, incomplete) in [
+            // Versions that no schema has, with other columns.
+            ("@rv@ 99 @db.user@ @a@ @x@ @CAFE@ @CAFE@ 0 @CAFE@ \n", false),
+            ("@put@ 0 @db.user@ @a@ @CAFE@ @CAFE@ @CAFE@ @CAFE@ @CAFE@ @CAFE@ \n", false),
+            ("@rv@ 8 @db.user.rp@ @a@ @@ @@ 1 2 @@ @CAFE@ 0 @CAFE@ 0 \n", false),
+            ("@pv@ 1 @db.ticket@ @a@ @h@ @CAFE@ 0 @CAFE@ 3 \n", false),
+            ("@pv@ 0 @db.ldap@ @l@ @h@ 1 0 0 @@ @@ @@ 0 @dn@ @CAFE@ @@ \n", false),
+            // A torn row, and one with a hash right behind it.
+            ("@pv@ 3 @db.have@ @c@ @d@ 1@rv@ 8 @db.user@ @a@ @CAFE@ \n", false),
+            ("@pv@ 9 @db.rev@ @d@ 1 0 @rv@ 4 @db.user@ @a@ @@ @@ 1 @CAFE@ \n", false),
+            ("@zz@ @db.user@ @a@ @CAFE@ \n", false),
+            // Pieces.
+            ("\0\0\0\0@ 1 2 @Ann@ @CAFE@ 0 \n", true),
+            ("@pv@ 3 @db.have@ @c\0\0 @db.user@ @CAFE@ \n", true),
+            ("@CAFE@ 0 @@ 0 \n", true),
+        ] {
+            let value = json(carrier.as_bytes(), incomplete, Secrets::Redact);
+            assert!(!value.to_string().contains("CAFE"), "{carrier}: {value}");
+        }
+        let harmless = json(b"@pv@ 3 @db.have@ @c@ torn", true, Secrets::Redact);
+        assert_eq!(harmless["raw"], "@pv@ 3 @db.have@ @c@ torn");
     }
 
     #[test]

@@ -38,17 +38,19 @@ mod gap;
 mod json;
 mod listener;
 mod place;
+mod secrets;
 mod source;
 mod store;
 
 pub use args::{Args, ArgsError, FriendlyDuration};
-pub use batch::{Batch, Entries, Entry, Span, View};
+pub use batch::{Batch, Entries, Entry, Mark, Span, View};
 pub use cursor::{Cursor, Digest, Proof};
 pub use gap::{Gap, GapKind};
-pub use json::{Secrets, write_entry, write_gap, write_record};
+pub use json::{write_entry, write_gap, write_record};
 pub use listener::{
     Begin, BuildContext, Built, ListenError, Listener, ListenerFactory, OnGap,
 };
 pub use place::{ListenerId, Place, SourceId};
+pub use secrets::Secrets;
 pub use source::{Again, Idle, Reader, Source, SourceError, SourceFactory, Start, Step};
 pub use store::{Change, Key, Progress, State, Store, StoreError};

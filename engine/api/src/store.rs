@@ -22,7 +22,7 @@ pub trait Store: Send {
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError>;
 
     /// The gaps announced so far to each listener, oldest first; at most the
-    /// newest [`Self::GAPS_MAX`] of each (source, listener) are kept.
+    /// newest `<dyn Store>::GAPS_MAX` of each (source, listener) are kept.
     ///
     /// # Errors
     ///

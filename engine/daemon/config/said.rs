@@ -117,7 +117,7 @@ mod tests {
 
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    #[allow(dead_code)]
+    #[expect(dead_code, reason = "only what is wrong with it matters")]
     struct Example {
         one: Option<u8>,
         two: Kind,

@@ -1,9 +1,9 @@
 //! A journal in batches of whole entries that end with a transaction when they
 //! can, so that every entry knows the mark that closes it.
 
-use p4journal::{Marker, Record, Splitter};
+use p4journal::Splitter;
 use std::io::{self, Read};
-use tripline_api::{Batch, Cursor, Place, SourceId, Span};
+use tripline_api::{Batch, Cursor, Mark, Place, SourceId, Span};
 
 /// Cuts a stream into batches.
 pub(super) struct Batches<R> {
@@ -22,7 +22,7 @@ pub(super) struct OwnedBatch {
     start: Place,
     bytes: Vec<u8>,
     spans: Vec<Span>,
-    marks: Vec<(u32, Marker)>,
+    marks: Vec<Mark>,
     /// Line feeds in all entries.
     lines: u64,
     did_rotate: bool,
@@ -43,7 +43,7 @@ impl<R: Read> Batches<R> {
         loop {
             self.split();
             let split = self.next.split_bytes();
-            let last_mark = self.next.marks.last().map(|(index, _)| *index as usize + 1);
+            let last_mark = self.next.marks.last().map(|mark| mark.index as usize + 1);
             let entries = match last_mark {
                 _ if self.at_end => Some(self.next.spans.len()),
                 Some(entries) if split >= BATCH_BYTES => Some(entries),
@@ -64,9 +64,7 @@ impl<R: Read> Batches<R> {
         let mut from = next.split_bytes();
         while let Some(piece) = self.splitter.next(&next.bytes[from..]) {
             let bytes = &next.bytes[from..from + piece.len];
-            if let Some(mark) = mark(bytes) {
-                next.marks.push((next.spans.len() as u32, mark));
-            }
+            next.marks.extend(Mark::of(next.spans.len(), bytes));
             from += piece.len;
             next.lines += u64::from(piece.lines);
             next.spans.push(Span {
@@ -129,14 +127,6 @@ impl OwnedBatch {
     /// How many bytes the entries found so far have.
     fn split_bytes(&self) -> usize {
         self.spans.last().map_or(0, |span| span.end as usize)
-    }
-}
-
-/// What an `@ex@` or `@mx@` says.
-fn mark(bytes: &[u8]) -> Option<Marker> {
-    match bytes {
-        [b'@', b'e' | b'm', b'x', b'@', ..] => Record::parse(bytes).ok()?.marker(),
-        _ => None,
     }
 }
 

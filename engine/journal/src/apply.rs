@@ -9,6 +9,7 @@ use crate::overlaid::Overlaid;
 use crate::overlay::ChainBreak;
 use crate::overlay::JournalsSummary;
 use crate::reader::ReadError;
+use crate::row::CheckpointSummary;
 use crate::row::Item;
 
 /// How rows are compared and keyed.
@@ -29,8 +30,8 @@ pub struct Applied {
     /// The counter `journal` of the checkpoint: the number of the journal that goes on
     /// from it.
     pub checkpoint_number: Option<u64>,
-    /// Rows of the checkpoint.
-    pub rows_read: u64,
+    /// What was read in the checkpoint.
+    pub checkpoint: CheckpointSummary,
     /// Rows of the result.
     pub rows_written: u64,
     /// Rows of the checkpoint that came behind one with a greater key. The result holds
@@ -39,9 +40,6 @@ pub struct Applied {
     /// Rows that were deleted and neither in the checkpoint nor put before. A server
     /// refuses such a journal unless it is told to go on.
     pub missing_deletes: u64,
-    /// Pieces of the checkpoint that are no whole record, and bytes behind its last one:
-    /// not 0 for a checkpoint that was cut.
-    pub damaged: u64,
     /// Tables of the journals that the schema does not know. Their rows are keyed by
     /// all their columns, so that replacing one leaves the old one behind.
     pub unknown_tables: Vec<String>,
@@ -92,7 +90,11 @@ pub enum CheckpointErrorKind {
 /// The rows of each table come out in key order, tables in the order of the checkpoint;
 /// a table it does not have comes last. Notes and markers of the checkpoint pass as they
 /// are, but for the checksum of a table that the journals touch: it becomes 0, as the
-/// server alone knows how to compute it. Only what an `@ex@` commits is applied.
+/// server alone knows how to compute it.
+///
+/// Only what an `@ex@` commits is applied. Servers before 2006.2 wrote no markers: rows of
+/// journals in which nothing shows that the server writes any, no marker, no note and no
+/// `@vv@`, not in the journals before them either, stand for themselves.
 ///
 /// Memory: the journals' rows, each in its last state, and a block of each file. The
 /// checkpoint streams.
@@ -106,7 +108,7 @@ pub enum CheckpointErrorKind {
 ///     out,
 ///     b"@pv@ 1 @db.counters@ @change@ @8@ \n@pv@ 1 @db.counters@ @job@ @1@ \n@ex@ 1 1\n"
 /// );
-/// assert_eq!((applied.rows_read, applied.rows_written), (1, 2));
+/// assert_eq!((applied.checkpoint.rows, applied.rows_written), (1, 2));
 /// # Ok::<(), p4journal::CheckpointError>(())
 /// ```
 ///
@@ -182,7 +184,8 @@ mod tests {
         let rows = [("a", 2), ("b", 1), ("c", 2), ("d", 2), ("z", 2)];
         let expected: String = rows.map(|(name, value)| counter(name, value)).concat();
         assert_eq!(out, expected + "@ex@ 1 1\n");
-        assert_eq!((done.rows_read, done.rows_written, done.missing_deletes), (3, 5, 1));
+        assert_eq!(done.checkpoint.rows, 3);
+        assert_eq!((done.rows_written, done.missing_deletes), (5, 1));
         assert_eq!(done.rows_out_of_order, 0);
     }
 
@@ -198,9 +201,37 @@ mod tests {
     }
 
     #[test]
-    fn journals_without_markers_commit_each_record() {
-        let (out, _) = applied("", &["@put@ 1 @db.counters@ @a@ @1@ \n"]);
-        assert_eq!(out, counter("a", 1));
+    fn journals_of_servers_without_markers_commit_each_record() {
+        let (out, done) = applied("", &["@put@ 1 @db.counters@ @a@ @1@ \n"]);
+        assert_eq!((out, done.journals.uncommitted), (counter("a", 1), 0));
+    }
+
+    #[test]
+    fn a_live_journal_without_its_first_marker_commits_nothing() {
+        let row = |name| counter(name, 1);
+        let header = "@nx@ 2 1 @40@ 2 0 0 0 0 @root@ @journal@ @@ @@ @@ \n";
+        let number = "@vv@ 1 @db.counters@ @journal@ @5@ \n";
+        for head in [header, number] {
+            let (out, done) = applied("", &[&(head.to_owned() + &row("a"))]);
+            assert_eq!((out.as_str(), done.journals.uncommitted), ("", 1), "{head}");
+        }
+        // Nor does it when only the journals before it tell that the server writes
+        // markers, and it commits nothing of theirs.
+        let before = row("a") + "@ex@ 1 1\n" + &row("b");
+        let (out, done) = applied("", &[&before, &row("c")]);
+        assert_eq!((out, done.journals.uncommitted), (row("a"), 2));
+        // A transaction may go on in the next journal.
+        let (out, _) = applied("", &[&before, &(row("c") + "@ex@ 1 2\n")]);
+        assert_eq!(out, row("a") + &row("b") + &row("c"));
+    }
+
+    #[test]
+    fn damage_in_the_checkpoint_is_counted() {
+        let checkpoint = counter("a", 1) + "@pv@ garbage\n@pv@ 1 @db.counters@ @b";
+        let (_, done) = applied(&checkpoint, &[]);
+        let read = done.checkpoint;
+        assert_eq!((read.rows, read.damaged, read.tail_bytes), (1, 1, 22));
+        assert!(!read.is_sound());
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::apply::of;
 use crate::key::Key;
 use crate::order::rank;
 use crate::overlaid::Overlaid;
+use crate::row::CheckpointSummary;
 use crate::row::Item;
 use crate::row::Items;
 use crate::row::PlacedRow;
@@ -48,6 +49,10 @@ pub enum DifferenceKind {
 pub struct Comparison {
     /// By table; those without a row in either are not in it.
     pub tables: BTreeMap<Arc<str>, TableComparison>,
+    /// What was read in the first checkpoint, before any journals.
+    pub first: CheckpointSummary,
+    /// What was read in the second one.
+    pub second: CheckpointSummary,
     /// Rows that were set aside at most, waiting for their like: what it cost in memory
     /// that the two are not sorted alike.
     pub rows_aside_max: u64,
@@ -80,6 +85,8 @@ pub struct TableComparison {
 /// # Ok::<(), p4journal::CheckpointError>(())
 /// ```
 ///
+/// Damage is passed over and counted: [`Comparison::is_sound`] says whether there is any.
+///
 /// # Errors
 ///
 /// When a file cannot be read.
@@ -101,6 +108,9 @@ pub fn diff(
 /// Rows, one after the other.
 pub(crate) trait Rows {
     fn next_row(&mut self) -> Result<Option<PlacedRow>, CheckpointError>;
+
+    /// What was read; complete behind the last row.
+    fn summary(&self) -> CheckpointSummary;
 }
 
 /// The rows of a checkpoint.
@@ -124,6 +134,10 @@ impl<R: Read> Rows for ItemRows<R> {
         }
         Ok(None)
     }
+
+    fn summary(&self) -> CheckpointSummary {
+        self.items.summary()
+    }
 }
 
 impl<R: Read> Rows for Overlaid<R> {
@@ -134,6 +148,10 @@ impl<R: Read> Rows for Overlaid<R> {
             }
         }
         Ok(None)
+    }
+
+    fn summary(&self) -> CheckpointSummary {
+        self.summary()
     }
 }
 
@@ -166,6 +184,8 @@ pub(crate) fn compare(
             }
         }
     }
+    matcher.comparison.first = first.summary();
+    matcher.comparison.second = second.summary();
     Ok(matcher.finish())
 }
 
@@ -342,6 +362,12 @@ impl Difference {
 }
 
 impl Comparison {
+    /// Whether both checkpoints are sound. When they are not, rows that are alike prove
+    /// nothing about what could not be read.
+    pub const fn is_sound(&self) -> bool {
+        self.first.is_sound() && self.second.is_sound()
+    }
+
     /// Rows compared, of all tables.
     pub fn rows(&self) -> u64 {
         self.tables.values().map(|table| table.rows).sum()
@@ -433,6 +459,23 @@ mod tests {
             differences(&twice, &counters(&[("a", 1)])).0,
             ["OnlyInFirst @a@ @2@"]
         );
+    }
+
+    #[test]
+    fn damage_on_either_side_is_counted() {
+        let sound = counters(&[("a", 1)]);
+        let torn = sound.clone() + "@pv@ 1 @db.counters@ @b";
+        let holed = sound.clone() + "\0\0\n";
+        assert!(differences(&sound, &sound).1.is_sound());
+        for (first, second) in
+            [(&sound, &torn), (&torn, &sound), (&sound, &holed), (&holed, &holed)]
+        {
+            let (found, done) = differences(first, second);
+            assert_eq!((found.len(), done.is_sound()), (0, false), "{first}{second}");
+        }
+        // Without a row it is no checkpoint.
+        assert!(!differences("@ex@ 1 1\n", "@ex@ 1 1\n").1.is_sound());
+        assert!(differences("", "").1.is_sound());
     }
 
     #[test]

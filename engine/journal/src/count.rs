@@ -23,7 +23,8 @@ pub struct Count {
     pub records: u64,
     /// Transactions ended: `@ex@` records.
     pub transactions: u64,
-    /// Pieces that are no whole record: torn ones, blank lines, holes of NUL bytes.
+    /// Pieces that are no record: torn ones, blank lines, holes of NUL bytes, and what
+    /// does not parse, see [`Piece::record`](crate::Piece::record).
     pub damaged: u64,
     /// All bytes.
     pub bytes: u64,

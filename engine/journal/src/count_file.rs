@@ -63,7 +63,7 @@ impl Count {
         })?;
 
         let mut first_bytes = vec![0; HEAD_BYTES.min(bytes) as usize];
-        file.read_exact_at(&mut first_bytes, 0)?;
+        read_at(file, &mut first_bytes, 0)?;
         let trailer = read_trailer(file, complete)?;
         Ok(Self::new(Head::read(&first_bytes), trailer, &tally, bytes, complete))
     }
@@ -122,7 +122,7 @@ fn count_part(window: &mut Window<'_>, to: u64, tally: &mut Tally) -> io::Result
 fn read_trailer(file: &File, complete: u64) -> io::Result<Trailer> {
     let from = complete.saturating_sub(TRAILER_BYTES);
     let mut bytes = vec![0; (complete - from) as usize];
-    file.read_exact_at(&mut bytes, from)?;
+    read_at(file, &mut bytes, from)?;
     let mut rest = match from {
         0 => bytes.as_slice(),
         _ => resync(&bytes).map_or(&[][..], |at| &bytes[at..]),
@@ -133,6 +133,17 @@ fn read_trailer(file: &File, complete: u64) -> io::Result<Trailer> {
         rest = &rest[piece.len..];
     }
     Ok(trailer)
+}
+
+/// Reads bytes that the file had at the start.
+fn read_at(file: &File, bytes: &mut [u8], offset: u64) -> io::Result<()> {
+    file.read_exact_at(bytes, offset).map_err(|error| match error.kind() {
+        // Not an end that came early, as of a file that was not copied whole.
+        io::ErrorKind::UnexpectedEof => {
+            io::Error::other("it became shorter while it was read")
+        }
+        _ => error,
+    })
 }
 
 /// A stretch of the file in memory.
@@ -192,7 +203,7 @@ impl<'a> Window<'a> {
         let read_from = self.offset + self.forgotten + held as u64;
         let count = self.bytes.saturating_sub(read_from).min(BLOCK_BYTES as u64) as usize;
         self.held.resize(held + count, 0);
-        self.file.read_exact_at(&mut self.held[held..], read_from)?;
+        read_at(self.file, &mut self.held[held..], read_from)?;
         Ok(count > 0)
     }
 }
@@ -277,6 +288,15 @@ mod tests {
         bytes.extend(b"no record\n".repeat(PART_BYTES as usize / 4));
         bytes.extend(b"@ex@ 3 4\n");
         assert_eq!(both_ways(&bytes).records, 2);
+    }
+
+    #[test]
+    fn a_file_that_becomes_shorter_is_an_error() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"@ex@ 1 2\n").unwrap();
+        let error = read_at(&file, &mut [0; 9], 1).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::Other);
+        assert!(error.to_string().contains("shorter"), "{error}");
     }
 
     #[test]

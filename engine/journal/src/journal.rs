@@ -4,6 +4,7 @@
 //! rotation writes into the old journal, as its last records, that the counter `journal`
 //! is N+1 now, and into the new one, among its first, that it verifies it to be N+1.
 
+use crate::field::Fields;
 use crate::note::Note;
 use crate::note::NoteKind;
 use crate::record::Op;
@@ -117,7 +118,7 @@ impl Head {
                 return Self::Unnumbered { header };
             };
             let Some(note) = record.note() else {
-                return match journal_counter(&record) {
+                return match journal_counter(record.table(), record.fields()) {
                     Some(number) if piece.whole => Self::Numbered { number, header },
                     _ => Self::Unnumbered { header },
                 };
@@ -217,18 +218,22 @@ fn set_counter(record: &[u8]) -> Step {
     if !rest[digits..].starts_with(b" @db.counters@ @journal@ ") {
         return Step::Elsewhere;
     }
-    let counter = Record::parse(record).ok().and_then(|record| journal_counter(&record));
+    let counter = Record::parse(record)
+        .ok()
+        .and_then(|record| journal_counter(record.table(), record.fields()));
     counter.map_or(Step::Elsewhere, Step::Counter)
 }
 
-/// The value if the record is the counter `journal`. It was a number until 2007, and is
-/// a text since.
-fn journal_counter(record: &Record<'_>) -> Option<u64> {
-    let mut fields = record.fields();
-    if record.table() != Some("db.counters") || fields.next()?.raw() != b"journal" {
+/// The value if a row of that table and with these columns is the counter `journal`. It
+/// was a number until 2007, and is a text since.
+pub(crate) fn journal_counter(
+    table: Option<&str>,
+    mut columns: Fields<'_>,
+) -> Option<u64> {
+    if table != Some("db.counters") || columns.next()?.raw() != b"journal" {
         return None;
     }
-    fields.next()?.number()?.try_into().ok()
+    columns.next()?.number()?.try_into().ok()
 }
 
 /// How many notes are read in search of a journal's number. A server writes one, and one

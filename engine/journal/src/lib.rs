@@ -63,7 +63,8 @@
 //! - The rows of a table that the schema does not know are keyed by all their columns, so
 //!   that a replaced row stays beside the new one; [`Applied::unknown_tables`] names them.
 //!   A later version of a known table is read by its latest layout, and columns beyond
-//!   that have positions for names.
+//!   that have positions for names. The schema begins with 2006.2: an older record is read
+//!   by the oldest layout of its table, which may misname its columns.
 //! - The order of rows is known from checkpoints of 2009.2 to 2015.2. Where another server
 //!   sorts otherwise, results are the same and cost more memory.
 //! - [`apply`] cannot compute a server's table checksums, and writes 0 for the tables it
@@ -107,6 +108,7 @@ pub use crate::record::Op;
 pub use crate::record::Record;
 pub use crate::record::RecordError;
 pub use crate::record::RecordErrorKind;
+pub use crate::row::CheckpointSummary;
 pub use crate::row::Row;
 pub use crate::split::Piece;
 pub use crate::split::Pieces;

@@ -11,13 +11,16 @@ use crate::apply::CheckpointError;
 use crate::apply::Input;
 use crate::apply::Options;
 use crate::apply::of;
+use crate::field::Fields;
 use crate::journal::Header;
+use crate::journal::journal_counter;
 use crate::key::Key;
 use crate::order::rank;
 use crate::overlay::JournalsSummary;
 use crate::overlay::Overlay;
 use crate::record::Op;
 use crate::record::Record;
+use crate::row::CheckpointSummary;
 use crate::row::Format;
 use crate::row::Item;
 use crate::row::Items;
@@ -82,6 +85,11 @@ impl<R: Read> Overlaid<R> {
         self.items.header()
     }
 
+    /// What was read in the checkpoint so far.
+    pub(crate) fn summary(&self) -> CheckpointSummary {
+        self.items.summary()
+    }
+
     pub(crate) const fn journals(&self) -> &JournalsSummary {
         &self.applied.journals
     }
@@ -109,7 +117,7 @@ impl<R: Read> Overlaid<R> {
         let missing =
             nets.filter(|net| net.row.is_none() && !net.settled && !net.was_put).count();
         self.applied.missing_deletes = missing as u64;
-        self.applied.damaged += u64::from(self.items.tail_bytes() > 0);
+        self.applied.checkpoint = self.items.summary();
         self.applied
     }
 
@@ -121,10 +129,8 @@ impl<R: Read> Overlaid<R> {
     }
 
     fn take_row(&mut self, mut placed: PlacedRow) {
-        self.applied.rows_read += 1;
-        if &*placed.table == "db.counters"
-            && let Some(number) = journal_counter(&placed.row.columns)
-        {
+        let columns = Fields::new(&placed.row.columns);
+        if let Some(number) = journal_counter(Some(&placed.table), columns) {
             self.applied.checkpoint_number = Some(number);
         }
         self.enter(&placed.table);
@@ -160,8 +166,7 @@ impl<R: Read> Overlaid<R> {
                 self.end = Some(other.clone());
             }
             OtherKind::Trailer => self.put_missing_tables(),
-            OtherKind::Damage => self.applied.damaged += 1,
-            OtherKind::Else => {}
+            OtherKind::Damage | OtherKind::Else => {}
         }
         self.ready.push_back(Item::Other(other));
     }
@@ -222,14 +227,6 @@ impl<R: Read> Overlaid<R> {
             }
         }
     }
-}
-
-/// The value if the columns are those of the counter `journal`.
-fn journal_counter(columns: &[u8]) -> Option<u64> {
-    let value = columns.strip_prefix(b"@journal@ ")?.trim_ascii();
-    let value =
-        value.strip_prefix(b"@").and_then(|it| it.strip_suffix(b"@")).unwrap_or(value);
-    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// The note that begins a table, with its checksum, the third number, set to 0.

@@ -20,6 +20,8 @@ use crate::record::Op;
 use crate::record::Record;
 use crate::row::Format;
 use crate::row::Row;
+use crate::transaction::Step;
+use crate::transaction::Transactions;
 
 /// What journals leave behind, by table and key.
 #[derive(Debug, Default)]
@@ -27,10 +29,15 @@ pub(crate) struct Overlay {
     pub(crate) tables: BTreeMap<Arc<str>, BTreeMap<Key, Net>>,
     pub(crate) summary: JournalsSummary,
     case: Option<Case>,
+    transactions: Transactions,
     /// Changes since the last marker: whose they are is not known yet.
     current: Vec<Change>,
     /// Changes of processes that wrote an `@mx@` and no `@ex@` yet.
     open: HashMap<u64, Vec<Change>>,
+    /// Something that was read shows that the server writes markers: one of them, a note
+    /// or an `@vv@`. Servers since 2006.2 do. Their rows wait for an `@ex@`, and in a
+    /// live journal the first one may not be written yet.
+    has_markers: bool,
 }
 
 /// What a row is in the end.
@@ -49,7 +56,8 @@ pub(crate) struct Net {
 pub struct JournalsSummary {
     /// One for each journal, in the order they were given.
     pub journals: Vec<JournalSummary>,
-    /// Changes of rows that no `@ex@` committed, and that were not applied.
+    /// Changes of rows that no `@ex@` committed, and that were not applied: those at the
+    /// end may still be, those that a start of the server cut off never will.
     pub uncommitted: u64,
 }
 
@@ -64,9 +72,9 @@ pub struct JournalSummary {
     pub header: Option<Header>,
     /// Whole records.
     pub records: u64,
-    /// Pieces that are no whole record, and that were passed over.
+    /// Pieces that are no record, and that were passed over.
     pub damaged: u64,
-    /// Bytes behind the last whole record, passed over too.
+    /// Bytes behind the last record, passed over too: it is torn, or being written.
     pub tail_bytes: u64,
     /// Notes that the server was upgraded, from and to.
     pub server_upgrades: Vec<(i64, i64)>,
@@ -115,20 +123,20 @@ impl Overlay {
         Self { case, ..Self::default() }
     }
 
-    /// Reads the next journal of the chain.
+    /// Reads the next journal of the chain. Transactions may go on from one journal to
+    /// the next.
     pub(crate) fn read(&mut self, input: impl Read) -> Result<(), ReadError> {
         let mut reader = Reader::new(input);
         let mut summary = JournalSummary::default();
         let (mut trailer, mut head) = (Trailer::new(), Vec::new());
         let mut format = None;
-        let mut markers = 0_u64;
         let mut table: Arc<str> = Arc::from("");
         while let Some(entry) = reader.next()? {
             if matches!(Head::read(&head), Head::NeedMore) {
                 head.extend_from_slice(entry.bytes);
             }
             trailer.see(entry.bytes);
-            let Some(record) = entry.record().ok().filter(|_| entry.piece.whole) else {
+            let Some(record) = entry.piece.record(entry.bytes) else {
                 summary.damaged += 1;
                 continue;
             };
@@ -140,16 +148,7 @@ impl Overlay {
                 table = name.into();
             }
             match record.op() {
-                Op::Nx => {
-                    let kind = summary.see_note(&record);
-                    if kind == Some(NoteKind::ServerStart) {
-                        self.abandon();
-                    }
-                }
-                Op::Ex | Op::Mx => {
-                    markers += 1;
-                    self.mark(&record);
-                }
+                Op::Nx => summary.see_note(&record),
                 op if op.is_put() || op.is_delete() => {
                     summary.see_row(&record);
                     let key = Key::of(&record, record.layout(), format.case);
@@ -158,9 +157,22 @@ impl Overlay {
                 }
                 _ => {}
             }
+            self.has_markers |= matches!(record.op(), Op::Ex | Op::Mx | Op::Nx | Op::Vv);
+            match self.transactions.see(&record) {
+                Step::Inside => {}
+                Step::Paused(marker) => {
+                    self.open.entry(marker.pid).or_default().append(&mut self.current);
+                }
+                Step::Ended(marker) => {
+                    let mut changes = self.open.remove(&marker.pid).unwrap_or_default();
+                    changes.append(&mut self.current);
+                    self.commit(changes);
+                }
+                Step::Abandoned { .. } => self.abandon(),
+            }
         }
-        if markers == 0 {
-            // Servers before 2006.2 wrote no markers: each record stands for itself.
+        if !self.has_markers {
+            // Servers before 2006.2 wrote none: each record stands for itself.
             let changes = mem::take(&mut self.current);
             self.commit(changes);
         }
@@ -170,7 +182,7 @@ impl Overlay {
         Ok(())
     }
 
-    /// Ends the reading: what is not committed now never will be.
+    /// Ends the reading: what is not committed by now is left out.
     pub(crate) fn finish(&mut self) {
         self.abandon();
     }
@@ -181,21 +193,6 @@ impl Overlay {
         self.summary.uncommitted += (open + self.current.len()) as u64;
         self.open.clear();
         self.current.clear();
-    }
-
-    fn mark(&mut self, record: &Record<'_>) {
-        let mut changes = mem::take(&mut self.current);
-        // A marker without numbers is damage that parses; it still ends what came before.
-        let pid = record.marker().map(|marker| marker.pid);
-        match (record.op(), pid) {
-            (Op::Mx, Some(pid)) => self.open.entry(pid).or_default().append(&mut changes),
-            (_, pid) => {
-                let before =
-                    pid.and_then(|pid| self.open.remove(&pid)).unwrap_or_default();
-                self.commit(before);
-                self.commit(changes);
-            }
-        }
     }
 
     fn commit(&mut self, changes: Vec<Change>) {
@@ -227,8 +224,10 @@ impl JournalsSummary {
 }
 
 impl JournalSummary {
-    fn see_note(&mut self, record: &Record<'_>) -> Option<NoteKind> {
-        let note = record.note()?;
+    fn see_note(&mut self, record: &Record<'_>) {
+        let Some(note) = record.note() else {
+            return;
+        };
         if self.protocols.last() != Some(&note.protocol) {
             self.protocols.push(note.protocol);
         }
@@ -244,7 +243,6 @@ impl JournalSummary {
             }
             _ => {}
         }
-        Some(note.kind)
     }
 
     fn see_row(&mut self, record: &Record<'_>) {

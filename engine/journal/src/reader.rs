@@ -93,7 +93,7 @@ impl<R: Read> Reader<R> {
     /// # Errors
     ///
     /// When the input fails or a record is too long.
-    #[allow(clippy::should_implement_trait)] // It lends its buffer.
+    #[expect(clippy::should_implement_trait, reason = "it lends its buffer")]
     pub fn next(&mut self) -> Result<Option<Entry<'_>>, ReadError> {
         let piece = loop {
             if let Some(piece) = self.splitter.next(&self.buffer[self.start..self.end]) {

@@ -11,6 +11,7 @@ use crate::journal::Header;
 use crate::key::Case;
 use crate::key::Key;
 use crate::note::NoteKind;
+use crate::reader::Entry;
 use crate::reader::ReadError;
 use crate::reader::Reader;
 use crate::record::Op;
@@ -59,7 +60,7 @@ pub(crate) enum OtherKind {
     Trailer,
     /// An `@ex@`.
     End,
-    /// Not a whole record.
+    /// No record.
     Damage,
     Else,
 }
@@ -73,6 +74,21 @@ pub(crate) struct Items<R> {
     /// The first record was looked at and is still to be handed out.
     first: Option<Item>,
     header: Option<Header>,
+    summary: CheckpointSummary,
+}
+
+/// What was read in a checkpoint, its rows apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckpointSummary {
+    /// Bytes, those of the tail too.
+    pub bytes: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Pieces that are no record, and that were passed over.
+    pub damaged: u64,
+    /// Bytes behind the last piece, passed over too: a checkpoint that has some was cut.
+    pub tail_bytes: u64,
 }
 
 /// How a file writes what it says.
@@ -127,13 +143,13 @@ impl<R: Read> Items<R> {
             table: Arc::from(""),
             first: None,
             header: None,
+            summary: CheckpointSummary::default(),
         };
         if let Some(entry) = items.reader.next()? {
             items.header = entry.record().ok().and_then(|record| Header::read(&record));
             items.format = Format::of(entry.bytes, items.header.as_ref(), case);
-            let item =
-                item_of(entry.bytes, entry.piece.whole, items.format, &mut items.table);
-            items.first = Some(item);
+            items.first = Some(item_of(&entry, items.format, &mut items.table));
+            items.summary.bytes = entry.bytes.len() as u64;
         }
         Ok(items)
     }
@@ -147,18 +163,42 @@ impl<R: Read> Items<R> {
     }
 
     pub(crate) fn next(&mut self) -> Result<Option<Item>, ReadError> {
-        if let Some(item) = self.first.take() {
-            return Ok(Some(item));
-        }
-        let Some(entry) = self.reader.next()? else {
-            return Ok(None);
+        let item = match self.first.take() {
+            Some(item) => item,
+            None => {
+                let Some(entry) = self.reader.next()? else {
+                    return Ok(None);
+                };
+                self.summary.bytes += entry.bytes.len() as u64;
+                item_of(&entry, self.format, &mut self.table)
+            }
         };
-        Ok(Some(item_of(entry.bytes, entry.piece.whole, self.format, &mut self.table)))
+        match &item {
+            Item::Row(_) => self.summary.rows += 1,
+            Item::Other(other) if other.kind == OtherKind::Damage => {
+                self.summary.damaged += 1;
+            }
+            Item::Other(_) => {}
+        }
+        Ok(Some(item))
     }
 
-    /// Bytes behind the last whole record.
-    pub(crate) fn tail_bytes(&self) -> u64 {
-        self.reader.tail().len() as u64
+    /// What was read; complete once all items were taken.
+    pub(crate) fn summary(&self) -> CheckpointSummary {
+        let tail_bytes = self.reader.tail().len() as u64;
+        CheckpointSummary {
+            bytes: self.summary.bytes + tail_bytes,
+            tail_bytes,
+            ..self.summary
+        }
+    }
+}
+
+impl CheckpointSummary {
+    /// Whether it is sound: nothing in it was passed over, and unless it is empty it has
+    /// rows, as every checkpoint does.
+    pub const fn is_sound(&self) -> bool {
+        self.damaged == 0 && self.tail_bytes == 0 && (self.rows > 0 || self.bytes == 0)
     }
 }
 
@@ -172,9 +212,9 @@ impl Format {
 }
 
 /// Reads one piece. `table` is that of the piece before, so that one name is held once.
-fn item_of(bytes: &[u8], whole: bool, format: Format, table: &mut Arc<str>) -> Item {
-    let other = |kind| Item::Other(OtherItem { bytes: bytes.into(), kind });
-    let Some(record) = Record::parse(bytes).ok().filter(|_| whole) else {
+fn item_of(entry: &Entry<'_>, format: Format, table: &mut Arc<str>) -> Item {
+    let other = |kind| Item::Other(OtherItem { bytes: entry.bytes.into(), kind });
+    let Some(record) = entry.piece.record(entry.bytes) else {
         return other(OtherKind::Damage);
     };
     match (record.op(), record.table()) {
@@ -268,6 +308,8 @@ mod tests {
         let (end, trailer) = (OtherKind::End, OtherKind::Trailer);
         assert_eq!(kinds, [OtherKind::Else, table, end.clone(), trailer, end]);
         assert!(items.header().unwrap().case_insensitive);
-        assert_eq!(items.tail_bytes(), 1);
+        let summary = items.summary();
+        assert_eq!((summary.bytes, summary.tail_bytes), (bytes.len() as u64, 1));
+        assert_eq!((summary.rows, summary.damaged, summary.is_sound()), (1, 0, false));
     }
 }

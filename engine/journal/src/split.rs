@@ -18,6 +18,7 @@ use memchr::memchr_iter;
 use crate::mask::BLOCK_BYTES;
 use crate::mask::Masks;
 use crate::mask::parity_up_to;
+use crate::record::Record;
 
 /// Finds the ends of records in a growing buffer. Holds no bytes itself.
 ///
@@ -57,7 +58,8 @@ pub struct Piece {
     /// Line feeds in it, those inside text too. At least 1; stops at `u32::MAX`.
     pub lines: u32,
     /// It starts like a record and its quotes are balanced. When false it is damage: a
-    /// torn record, a blank line, a hole of NUL bytes in front of a record.
+    /// torn record, a blank line, a hole of NUL bytes in front of a record. When true it
+    /// is damage only if it does not parse, see [`Piece::record`].
     pub whole: bool,
 }
 
@@ -89,7 +91,6 @@ impl Splitter {
     /// returned, each call's `rest` extends that of the call before. After a piece the
     /// next call starts behind it. A `rest` shorter than what was examined already
     /// breaks that agreement; it is read as a new record.
-    #[allow(clippy::should_implement_trait)] // Not an iterator: each call brings its bytes.
     pub fn next(&mut self, rest: &[u8]) -> Option<Piece> {
         self.pieces(rest).next().map(|(_, piece)| piece)
     }
@@ -133,6 +134,14 @@ impl Splitter {
     /// How many bytes of the unfinished record were examined.
     pub const fn examined(&self) -> usize {
         self.seen
+    }
+}
+
+impl Piece {
+    /// The record that the piece is, from its bytes; `None` for damage. This is what
+    /// counting, applying and comparing mean by damage.
+    pub fn record<'a>(&self, bytes: &'a [u8]) -> Option<Record<'a>> {
+        if self.whole { Record::parse(bytes).ok() } else { None }
     }
 }
 

@@ -55,22 +55,15 @@ impl Tally {
     #[inline]
     pub(crate) fn see(&mut self, offset: u64, bytes: &[u8], piece: Piece) {
         self.lines += u64::from(piece.lines);
-        if !piece.whole {
-            self.damaged += 1;
-            self.see_damage(Some(offset));
-            return;
-        }
-        match Beginning::of(bytes) {
-            Some(beginning) => {
-                let slot = &mut self.recent[beginning.slot()];
-                if slot.beginning == beginning {
-                    slot.count += 1;
-                } else {
-                    self.make_room(beginning);
-                }
+        let beginning = if piece.whole { Beginning::of(bytes) } else { None };
+        if let Some(beginning) = beginning {
+            let slot = &mut self.recent[beginning.slot()];
+            if slot.beginning == beginning {
+                slot.count += 1;
+                return;
             }
-            None => self.see_unusual(bytes),
         }
+        self.see_new(offset, bytes, piece, beginning);
     }
 
     /// Adds what another has counted.
@@ -106,8 +99,11 @@ impl Tally {
     pub(crate) fn totals(&self) -> Totals {
         let mut totals = Totals::default();
         for (beginning, count) in self.all_usual() {
-            let (op, table) = kind_of(&beginning.text());
-            totals.add(op, table, count);
+            // Only what parses is counted.
+            if let Ok(record) = Record::parse(&beginning.text()) {
+                let (op, table) = kind_of(&record);
+                totals.add(op, table, count);
+            }
         }
         for ((op, table), &count) in &self.unusual {
             totals.add(op.clone(), table.clone(), count);
@@ -122,7 +118,28 @@ impl Tally {
         recent.map(|slot| (slot.beginning, slot.count)).chain(usual)
     }
 
+    /// Counts a piece that does not begin like one that came lately. Whether it is
+    /// damage is looked at only here: records that begin alike are all records or none.
     #[cold]
+    fn see_new(
+        &mut self,
+        offset: u64,
+        bytes: &[u8],
+        piece: Piece,
+        beginning: Option<Beginning>,
+    ) {
+        match (piece.record(bytes), beginning) {
+            (Some(_), Some(beginning)) => self.make_room(beginning),
+            (Some(record), None) => {
+                *self.unusual.entry(kind_of(&record)).or_default() += 1;
+            }
+            (None, _) => {
+                self.damaged += 1;
+                self.see_damage(Some(offset));
+            }
+        }
+    }
+
     fn make_room(&mut self, beginning: Beginning) {
         let slot = &mut self.recent[beginning.slot()];
         if slot.count > 0 {
@@ -133,11 +150,6 @@ impl Tally {
 
     fn see_damage(&mut self, offset: Option<u64>) {
         self.first_damage = self.first_damage.into_iter().chain(offset).min();
-    }
-
-    #[cold]
-    fn see_unusual(&mut self, bytes: &[u8]) {
-        *self.unusual.entry(kind_of(bytes)).or_default() += 1;
     }
 }
 
@@ -168,6 +180,10 @@ impl Beginning {
                 // Without its lowest bit it begins with the closing quote.
                 let closing = (quotes & quotes.wrapping_sub(1)).trailing_zeros();
                 let unused_bits = 120_u32.checked_sub(closing * 8)?;
+                // A quote behind it would double it.
+                if bytes.get(6 + closing as usize) != Some(&b' ') {
+                    return None;
+                }
                 let table = u128::from_le_bytes(*rest) << unused_bits >> unused_bits;
                 Some(Self { op: [b'@', a, b'v', b'@'], table })
             }
@@ -208,12 +224,8 @@ impl Default for Tally {
 const SLOTS: usize = 1024;
 
 /// Operator and table of a record, as they are written.
-fn kind_of(bytes: &[u8]) -> (String, Option<String>) {
-    match Record::parse(bytes) {
-        Ok(record) => (record.op_text().to_owned(), record.table().map(str::to_owned)),
-        // It has an operator, or it would not be whole, and no table.
-        Err(_) => (Op::of(bytes).map_or("", Op::name).to_owned(), None),
-    }
+fn kind_of(record: &Record<'_>) -> (String, Option<String>) {
+    (record.op_text().to_owned(), record.table().map(str::to_owned))
 }
 
 #[cfg(test)]
@@ -264,17 +276,37 @@ mod tests {
     }
 
     #[test]
+    fn what_does_not_parse_is_damage() {
+        for bytes in [
+            &b"@pv@ x\n"[..],
+            b"@pv@ garbage\n",
+            b"@pv@ 4294967296 @db.x@ 1 \n",
+            b"@pv@ x @db.x@ 1234567890\n",
+            b"@pv@ 1 @db.x@@y@ 1234567890\n",
+            b"@rv@ @in the way of a table@ 1 2 3\n",
+        ] {
+            let mut tally = Tally::default();
+            let piece = Piece { len: bytes.len(), lines: 1, whole: true };
+            tally.see(7, bytes, piece);
+            assert_eq!(
+                (tally.damaged(), tally.first_damage(), tally.totals().records),
+                (1, Some(7), 0),
+                "{}",
+                bytes.escape_ascii()
+            );
+        }
+    }
+
+    #[test]
     fn unusual_records_count_all_the_same() {
         let totals = seen(&[
             b"@put@ 0 @db.user@ @a@ \n",
             b"@pv@ 0 @db.x@ \n",
             b"@zz@ 1 @db.x@ 1 \n",
             b"@dl@ @//depot/a@ @1.144@ 0 @obliterate@ @//depot/a@ \n",
-            b"@pv@ x\n",
-            b"@rv@ @in the way of a table@ 1 2 3\n",
         ]);
-        assert_eq!(totals.records, 6);
-        assert_eq!((totals.ops["pv"], totals.ops["put"], totals.ops["zz"]), (2, 1, 1));
+        assert_eq!(totals.records, 4);
+        assert_eq!((totals.ops["pv"], totals.ops["put"], totals.ops["zz"]), (1, 1, 1));
         assert_eq!((totals.tables["db.x"], totals.tables["db.user"]), (2, 1));
         assert_eq!(totals.tables.len(), 2);
     }

@@ -71,6 +71,7 @@ impl Transactions {
                 Step::Paused(marker)
             }
             (Op::Nx, _) => self.see_note(record),
+            // A marker without its numbers is nobody's and ends nothing.
             _ => {
                 self.current += 1;
                 Step::Inside

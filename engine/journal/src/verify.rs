@@ -30,6 +30,7 @@ use crate::journal::Header;
 use crate::overlaid::Overlaid;
 use crate::overlay::JournalsSummary;
 use crate::record::Record;
+use crate::row::CheckpointSummary;
 use crate::row::Items;
 use crate::row::PlacedRow;
 use crate::row::Row;
@@ -145,8 +146,8 @@ pub fn verify<J: Read>(
 }
 
 impl Verification {
-    /// Whether the chain law holds: every difference is explained. What the journals
-    /// held that could not be applied is in [`Verification::applied`].
+    /// Whether the chain law holds: every difference is explained. Whether the files are
+    /// sound is in [`Comparison::is_sound`] and in [`Verification::applied`].
     pub const fn holds(&self) -> bool {
         self.unexplained == 0
     }
@@ -227,6 +228,10 @@ impl<R: Read> Rows for Watched<'_, R> {
             self.says_restored.set(true);
         }
         Ok(placed)
+    }
+
+    fn summary(&self) -> CheckpointSummary {
+        self.rows.summary()
     }
 }
 

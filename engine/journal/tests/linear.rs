@@ -5,7 +5,7 @@
 //! operator behind it, and never reach beyond what it was given. Each byte is then
 //! examined once, and a few at the end of each call twice.
 
-#![allow(clippy::unwrap_used, reason = "a test, its helpers too")]
+#![expect(clippy::unwrap_used, reason = "a test, its helpers too")]
 
 use p4journal::Reader;
 use p4journal::Splitter;

@@ -1,7 +1,5 @@
 //! What holds for every journal and for every way its bytes arrive.
 
-#![allow(clippy::unwrap_used, reason = "a test, its helpers too")]
-
 use p4journal::Counter;
 use p4journal::Head;
 use p4journal::Piece;

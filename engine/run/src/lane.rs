@@ -27,6 +27,11 @@ const FLUSH_BUSY_AFTER: Duration = Duration::from_secs(1);
 /// After this long without reaching the end a lane says that it catches up.
 const CATCHING_UP_AFTER: Duration = Duration::from_secs(1);
 
+/// After so many hints in a row that led to nothing ...
+const FRUITLESS_HINTS_MAX: u32 = 8;
+/// ... a lane looks at most this often.
+const HINTS_PAUSE: Duration = Duration::from_millis(20);
+
 /// Everything a lane's thread owns.
 pub(crate) struct Lane {
     pub(crate) id: ListenerId,
@@ -69,6 +74,8 @@ struct Pace {
     had_data: bool,
     backoff: Backoff,
     handled: Vec<bool>,
+    /// Hints in a row that led to no entry.
+    fruitless_hints: u32,
 }
 
 impl Lane {
@@ -326,7 +333,11 @@ impl Lane {
     }
 
     /// Waits for a hint, a stop, or the next thing that is due.
-    fn rest(&self, pace: &Pace) {
+    fn rest(&self, pace: &mut Pace) {
+        if pace.fruitless_hints >= FRUITLESS_HINTS_MAX {
+            // Somebody else is busy in our folders, writing a checkpoint, say.
+            _ = self.stop.recv_timeout(HINTS_PAUSE);
+        }
         let now = Instant::now();
         let mut until = now + self.poll;
         if let Some(since) = pace.unflushed_since {
@@ -346,10 +357,12 @@ impl Lane {
         for track in &self.tracks {
             select.recv(&track.hints);
         }
-        if select.ready_deadline(until).is_ok() {
-            for track in &self.tracks {
-                _ = track.hints.try_recv();
-            }
+        pace.fruitless_hints = match select.ready_deadline(until) {
+            Ok(_) => pace.fruitless_hints + 1,
+            Err(_) => 0,
+        };
+        for track in &self.tracks {
+            _ = track.hints.try_recv();
         }
     }
 
@@ -420,10 +433,12 @@ impl Pace {
             had_data: false,
             backoff: Backoff::new(seed),
             handled: Vec::new(),
+            fruitless_hints: 0,
         }
     }
 
     fn listened(&mut self, bytes: u64) {
+        self.fruitless_hints = 0;
         self.unflushed_bytes += bytes;
         self.unflushed_since.get_or_insert_with(Instant::now);
         self.last_data = Instant::now();

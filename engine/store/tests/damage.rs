@@ -1,7 +1,7 @@
 //! A damaged database is an error in words, never a panic, and never passes
 //! for a first start.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 use std::fs;
 use std::path::Path;

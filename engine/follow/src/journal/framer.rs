@@ -1,7 +1,7 @@
 //! Bytes become entries: a buffer of bounded size, and what is known of it.
 
-use p4journal::{Marker, Op, Record, Splitter, Trailer};
-use tripline_api::{Place, Proof, Span};
+use p4journal::{Splitter, Trailer};
+use tripline_api::{Mark, Place, Proof, Span};
 
 /// How much is read at a time, in bytes. Small enough that a block is split and
 /// delivered while it is still in the processor's cache.
@@ -23,7 +23,7 @@ pub(crate) struct Framer {
     /// How many of them the current `spans` cover.
     framed: usize,
     spans: Vec<Span>,
-    marks: Vec<(u32, Marker)>,
+    marks: Vec<Mark>,
     splitter: Splitter,
     trailer: Trailer,
     /// The place of `buffer[start]`.
@@ -112,11 +112,7 @@ impl Framer {
         while let Some(piece) = self.splitter.next(&bytes[at..]) {
             let record = &bytes[at..at + piece.len];
             at += piece.len;
-            if matches!(Op::of(record), Some(Op::Ex | Op::Mx))
-                && let Some(marker) = Record::parse(record).ok().and_then(|r| r.marker())
-            {
-                self.marks.push((self.spans.len() as u32, marker));
-            }
+            self.marks.extend(Mark::of(self.spans.len(), record));
             self.spans.push(Span {
                 end: at as u32,
                 lines: piece.lines,
@@ -158,7 +154,7 @@ impl Framer {
         &self.spans
     }
 
-    pub(crate) fn marks(&self) -> &[(u32, Marker)] {
+    pub(crate) fn marks(&self) -> &[Mark] {
         &self.marks
     }
 
@@ -204,8 +200,8 @@ impl Framer {
     /// A batch that ends inside a transaction makes a listener that needs whole
     /// ones wait: when there is more to come, hold the open one back.
     fn end_on_transaction(&mut self) {
-        let Some((index, _)) = self.marks.last() else { return };
-        let keep = *index as usize + 1;
+        let Some(mark) = self.marks.last() else { return };
+        let keep = mark.index as usize + 1;
         if keep < self.spans.len() {
             self.spans.truncate(keep);
             self.splitter.reset();
@@ -329,7 +325,7 @@ mod tests {
         feed(&mut framer, b"@pv@ 1 @db.x@ @a\nb@ \n@ex@ 1 2\n@pv@ 1 @d");
         assert!(framer.frame(false));
         assert_eq!(framer.spans().len(), 2);
-        assert_eq!(framer.marks()[0].0, 1);
+        assert_eq!(framer.marks()[0].index, 1);
         assert_eq!(framer.before_end(), b"earlier\n@pv@ 1 @db.x@ @a\nb@ \n@ex@ 1 2\n");
         framer.discard();
         assert_eq!((framer.place().offset, framer.place().line), (130, 12));

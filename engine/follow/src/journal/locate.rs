@@ -1,13 +1,11 @@
 //! Places in one file: where a record starts, what stands before an offset.
 
 use super::catalog::Found;
+use super::framer::{Framer, RECORD_BYTES_MAX};
 use crate::file::{self, Gunzip};
-use p4journal::Splitter;
 use std::fs::File;
 use std::io;
 use tripline_api::{Place, SourceError};
-
-const BLOCK_BYTES: usize = 256 * 1024;
 
 /// The `count` bytes before an offset of a plain file.
 pub(super) fn bytes_before(file: &Found, offset: u64, count: u32) -> io::Result<Vec<u8>> {
@@ -51,23 +49,22 @@ pub(super) fn end_of(
 fn walk(file: &Found, mut each: impl FnMut(u64, u64) -> bool) -> Result<(), SourceError> {
     let failed = |e| SourceError::io(format!("cannot read {}", file.path.display()), e);
     let mut input = Input::open(file).map_err(failed)?;
-    let mut splitter = Splitter::new();
-    let mut buffer: Vec<u8> = Vec::new();
+    let mut framer = Framer::new(RECORD_BYTES_MAX);
     loop {
-        let kept = buffer.len();
-        buffer.resize(kept + BLOCK_BYTES, 0);
-        let n = input.fill(&mut buffer[kept..]).map_err(failed)?;
-        buffer.truncate(kept + n);
-        let mut at = 0;
-        while let Some(piece) = splitter.next(&buffer[at..]) {
-            at += piece.len;
-            if !each(piece.len as u64, u64::from(piece.lines)) {
-                return Ok(());
-            }
-        }
-        buffer.drain(..at);
+        let n = input.fill(framer.space()).map_err(failed)?;
         if n == 0 {
             return Ok(());
+        }
+        framer.filled(n);
+        while framer.frame(false) {
+            let mut start = 0;
+            for span in framer.spans() {
+                if !each(u64::from(span.end - start), u64::from(span.lines)) {
+                    return Ok(());
+                }
+                start = span.end;
+            }
+            framer.discard();
         }
     }
 }
