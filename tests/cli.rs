@@ -35,7 +35,7 @@ fn wrong_usage_exits_with_2() {
     dir.run(["check"]).exits(2).complains(["<PATH>"]);
     dir.run(["where", "x.ron", "--set", "listener", "source"]).exits(2);
     dir.run(["where", "x.ron", "--yes"]).exits(2).complains(["--set"]);
-    dir.run(["journal", "cat", "x", "--since", "start"]).exits(2).complains(["12:3456"]);
+    dir.run(["journal", "cat", "x", "--since", "soon"]).exits(2).complains(["12:3456"]);
 }
 
 #[test]
@@ -116,5 +116,46 @@ fn a_closed_pipe_is_no_error() {
         drop(child.stdout.take());
         let ran = crate::util::Ran(child.wait_with_output().unwrap());
         ran.exits(0).quietly();
+    }
+}
+
+#[test]
+fn a_closed_pipe_changes_no_answer() {
+    let dir = Dir::new();
+    let row = |value| format!("@pv@ 1 @db.counters@ @change@ @{value}@ \n");
+    dir.write("a", row(1));
+    dir.write("b", row(2));
+    dir.write("journal.1", "@ex@ 1 2\n");
+    dir.write("holed", "\0\n@ex@ 1 2\n");
+    dir.write("bad.ron", "(");
+    let commands: &[(&[&str], i32)] = &[
+        (&["journal", "diff", "a", "a"], 0),
+        (&["journal", "diff", "a", "b", "--explain"], 1),
+        (&["journal", "verify", "a", "journal.1", "b"], 1),
+        (&["journal", "count", "journal.1"], 0),
+        (&["journal", "count", "holed", "journal.1"], 1),
+        (&["journal", "count", "nosuch"], 2),
+        (&["journal", "cat", "nosuch"], 2),
+        (&["journal", "apply", "--to", "out", "a", "nosuch"], 2),
+        (&["check", "bad.ron"], 1),
+        (&["check", "--format", "json", "bad.ron"], 1),
+        (&["check", "nosuch.ron"], 2),
+    ];
+    for (command, code) in commands {
+        for is_stdout_closed in [true, false] {
+            let mut child = dir
+                .command(command.iter().copied())
+                .stdout(std::process::Stdio::piped())
+                .stderr(std::process::Stdio::piped())
+                .spawn()
+                .unwrap();
+            match is_stdout_closed {
+                true => drop(child.stdout.take()),
+                false => drop(child.stderr.take()),
+            }
+            let ran = crate::util::Ran(child.wait_with_output().unwrap());
+            let exited = ran.0.status.code();
+            assert_eq!(exited, Some(*code), "{command:?}, {is_stdout_closed}: {ran}");
+        }
     }
 }

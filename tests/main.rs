@@ -8,6 +8,7 @@ mod crashes; // dies, or loses power, at every operation on its files
 mod daemon; // signals, the state directory, `tripline where`
 mod examples; // the programs under examples, run on the journals of the quickstart
 mod fault; // kills, failing calls and power loss at any operation on the file system
+mod following; // what a journal can go through: each once lost, repeated or hid something
 mod gaps; // what cannot be proved is said, and can be repaired
 mod journal_cmd; // `tripline journal`: count, cat, apply, verify, diff
 mod plays; // a real server's journals, played live, in every way they can be rotated

@@ -3,7 +3,7 @@
 use crate::cli::{CheckArgs, Format, exit};
 use crate::config::{Config, ConfigError, Registry};
 use crate::diagnose::{self, Diagnostic, Severity, counted, shown};
-use crate::terminal;
+use crate::terminal::{self, Answers};
 use anyhow::Context as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub(crate) fn run(args: &CheckArgs, registry: &Registry) -> anyhow::Result<ExitC
         let files = match files_of(path) {
             Ok(files) => files,
             Err(error) => {
-                complain(&error)?;
+                terminal::say(format_args!("{error:#}"));
                 is_all_read = false;
                 continue;
             }
@@ -27,7 +27,7 @@ pub(crate) fn run(args: &CheckArgs, registry: &Registry) -> anyhow::Result<ExitC
                 Ok(config) => found.extend(config.warnings),
                 Err(ConfigError::Wrong(diagnostics)) => found.extend(diagnostics),
                 Err(error @ ConfigError::Unreadable { .. }) => {
-                    complain(&error.into())?;
+                    terminal::say(format_args!("{error}"));
                     is_all_read = false;
                     continue;
                 }
@@ -72,25 +72,22 @@ fn files_of(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-fn complain(error: &anyhow::Error) -> io::Result<()> {
-    writeln!(io::stderr(), "tripline: {}", terminal::printable(&format!("{error:#}")))
-}
-
 fn print_human(found: &[Diagnostic], checked: usize) -> io::Result<()> {
     let style = terminal::for_stderr();
     let mut stderr = io::stderr().lock();
     for diagnostic in found {
-        writeln!(stderr, "{}", diagnostic.render(style))?;
+        // The exit code is the answer when nobody reads the words.
+        _ = writeln!(stderr, "{}", diagnostic.render(style));
     }
     if checked == 0 {
         return Ok(());
     }
     let files = counted(checked, "file");
-    writeln!(io::stdout(), "{files}: {}", diagnose::summary(found))
+    writeln!(Answers::new(), "{files}: {}", diagnose::summary(found))
 }
 
 fn print_json(found: &[Diagnostic]) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
+    let mut stdout = Answers::new();
     found.iter().try_for_each(|it| stdout.write_all(it.json().as_bytes()))?;
     stdout.flush()
 }

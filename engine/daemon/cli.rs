@@ -155,7 +155,8 @@ pub(crate) enum JournalCommand {
 /// Arguments of `tripline journal count`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Writes one JSON object a file. `complete` is false when bytes are left behind
+Writes one JSON object a file. `number` is what the journal says itself, or else
+one less than its trailer says. `complete` is false when bytes are left behind
 the last whole record, as in a journal that is being written: that alone is no
 damage. Exits with 1 when something in the middle is no record, and when a
 gzipped file is cut short or fails its checksum.
@@ -164,7 +165,7 @@ Examples:
   tripline journal count journal
   tripline journal count checkpoints/*.jnl.*.gz")]
 pub(crate) struct CountArgs {
-    /// Journals or checkpoints, plain or gzipped.
+    /// Journals or checkpoints, plain or gzipped; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
 }
@@ -176,12 +177,17 @@ Passwords and tickets of db.user and db.ticket are written as [redacted]; only
 --raw shows the bytes as they are. Bytes behind the last whole record are not
 written: they may still grow.
 
+The number in an id is what the journal says itself in its first records. A
+server's first journal does not say it, and has 0 there, even when its trailer
+tells that it was 1: an id never changes. --since goes by the trailer's number
+then, and a journal without any number is written as a whole.
+
 Examples:
   tripline journal cat journal --table db.change --op rv
   tripline journal cat journal.12.gz journal --since 12:3456
   tripline journal cat journal --table db.user --raw")]
 pub(crate) struct CatArgs {
-    /// Journals or checkpoints, plain or gzipped.
+    /// Journals or checkpoints, plain or gzipped; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Only records of this table; may be repeated.
@@ -190,10 +196,10 @@ pub(crate) struct CatArgs {
     /// Only records with this operator, such as `pv` or `ex`; may be repeated.
     #[arg(long = "op", value_name = "OP")]
     pub(crate) ops: Vec<String>,
-    /// Only records at or behind this place: a journal number, or a number
-    /// and a byte offset such as `12:3456`.
-    #[arg(long, value_name = "SEQ[:OFFSET]", value_parser = parse_since)]
-    pub(crate) since: Option<Since>,
+    /// Only records at or behind this place: a journal number, a number and a
+    /// byte offset such as `12:3456`, `checkpoint:12`, `start` or `end`.
+    #[arg(long, value_name = "PLACE", value_parser = parse_place)]
+    pub(crate) since: Option<Start>,
     /// Write the bytes of the records as they are, secrets included.
     #[arg(long)]
     pub(crate) raw: bool,
@@ -205,8 +211,15 @@ pub(crate) struct CatArgs {
 /// Arguments of `tripline journal apply`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Rows are written in the order of their keys. OUT is replaced only when all went
-well: not when a journal is missing in between or damaged.
+Rows are written in the order of their keys. Only what a transaction's end
+commits is applied; a record at the end of the last journal that is still being
+written is left out, and a note says so.
+
+OUT is replaced only when all went well: not when a journal is missing in
+between, is damaged or was cut short, nor when the checkpoint was. Until then
+the result is in OUT.PID.part beside it, which the next run removes if this one
+is killed. OUT may be read by those who may read the checkpoint, and by nobody
+else. What is no regular file, such as /dev/stdout, is written straight into.
 
 Examples:
   tripline journal apply --to checkpoint.13 checkpoint.12.gz journal.12")]
@@ -227,7 +240,9 @@ pub(crate) struct ApplyArgs {
 Writes, per table, how many rows were compared and how many differ. A server
 writes some changes into no journal: its note on the last checkpoint, what an
 upgrade or a restore changes. Rows that differ so, as the files themselves show,
-are counted as explained. Exits with 0 when all others are the same, 1 when not.
+are counted as explained. Exits with 0 when all others are the same, 1 when not,
+or when a file is damaged or was cut short. A record at the end of the last
+journal that is still being written is left out, and a note says so.
 Hashes of passwords and tickets are compared and never shown.
 
 Examples:
@@ -245,8 +260,9 @@ pub(crate) struct VerifyArgs {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Writes, per table, how many rows were compared and how many differ. Exits with
-0 when the rows are the same, 1 when not. Hashes of passwords and tickets are
-compared and never shown.
+0 when the rows are the same, 1 when not, or when a file is damaged, was cut
+short or has no rows. Hashes of passwords and tickets are compared and never
+shown.
 
 Examples:
   tripline journal diff checkpoint.12.gz checkpoint.13.gz --explain")]
@@ -319,15 +335,6 @@ pub(crate) struct CompletionsArgs {
     pub(crate) to: Option<PathBuf>,
 }
 
-/// Where `journal cat` begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Since {
-    /// The journal's number.
-    pub(crate) sequence: u64,
-    /// Bytes into the decompressed journal.
-    pub(crate) offset: u64,
-}
-
 /// Reads a place as `tripline where --set` takes it.
 ///
 /// # Errors
@@ -353,14 +360,6 @@ pub(crate) fn parse_place(text: &str) -> Result<Start, String> {
             text.escape_debug()
         )
     })
-}
-
-fn parse_since(text: &str) -> Result<Since, String> {
-    match parse_place(text) {
-        Ok(Start::Sequence(sequence)) => Ok(Since { sequence, offset: 0 }),
-        Ok(Start::Offset(sequence, offset)) => Ok(Since { sequence, offset }),
-        _ => Err("write a journal number such as `12`, or `12:3456`".to_owned()),
-    }
 }
 
 fn parse_source(text: &str) -> Result<SourceId, String> {

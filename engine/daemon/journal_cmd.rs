@@ -6,6 +6,7 @@ mod checkpoints;
 mod count;
 mod differences;
 mod input;
+mod output;
 
 use crate::cli::JournalCommand;
 use std::process::ExitCode;

@@ -65,7 +65,9 @@ fn run(command: &Command, registry: &Registry) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Whoever read our output has had enough, as `head` has: that is no error.
+/// Whoever read our output has had enough, as `head` has: that is no error of a
+/// command that only shows something. Those whose exit code is an answer write
+/// with [`terminal::Answers`].
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()
@@ -74,12 +76,12 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 }
 
 fn report(error: &anyhow::Error) {
-    let mut stderr = io::stderr().lock();
-    // Nothing is left to tell when even standard error is closed.
-    _ = match error.downcast_ref::<ConfigError>() {
-        Some(error) => stderr.write_all(error.render(terminal::for_stderr()).as_bytes()),
-        None => {
-            writeln!(stderr, "tripline: {}", terminal::printable(&format!("{error:#}")))
+    match error.downcast_ref::<ConfigError>() {
+        Some(error) => {
+            let text = error.render(terminal::for_stderr());
+            // Nobody is left to be told when even standard error is closed.
+            _ = io::stderr().write_all(text.as_bytes());
         }
-    };
+        None => terminal::say(format_args!("{error:#}")),
+    }
 }

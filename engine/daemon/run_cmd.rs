@@ -5,14 +5,13 @@ mod report;
 use crate::cli::{RunArgs, exit};
 use crate::config::{Config, ConfigError, Registry};
 use crate::run_cmd::report::{Progress, Report};
-use crate::terminal;
+use crate::terminal::{self, printable};
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, bounded};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tripline_api::Store;
 use tripline_run::{Engine, LaneSetup, Options, Outcome, Setup};
 use tripline_store::{LockError, SqliteStore, StateLock};
@@ -47,6 +46,17 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<ExitCod
         };
         let (outcome, old_store) = engine.stop();
         match next {
+            // Two of a listener at the same time would spoil its output.
+            Next::Reload(_) if !outcome.left_behind.is_empty() => {
+                let code = ended(&outcome, args.until_idle);
+                eprintln!("tripline: not reloaded for that reason; start it again");
+                return Ok(code);
+            }
+            Next::Interrupted => {
+                ended(&outcome, args.until_idle);
+                eprintln!("tripline: stopped before everything was settled");
+                return Ok(ExitCode::from(exit::FAILED));
+            }
             Next::Reload(next) => {
                 config = *next;
                 store = match old_store {
@@ -61,6 +71,8 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<ExitCod
 
 enum Next {
     End,
+    /// A run until idle was told to stop before it was idle.
+    Interrupted,
     Reload(Box<Config>),
 }
 
@@ -125,7 +137,8 @@ fn follow_until_idle(
         progress.show(engine);
         // There is nothing to reload for: it ends by itself.
         if signals.try_recv().is_ok_and(|signal| signal != SIGHUP) {
-            break;
+            progress.clear();
+            return Next::Interrupted;
         }
     }
     progress.clear();
@@ -139,6 +152,9 @@ fn ended(outcome: &Outcome, until_idle: bool) -> ExitCode {
              had not settled comes again at the next start"
         );
     }
+    for (listener, what) in &outcome.missing {
+        eprintln!("tripline: {listener} has not everything: {}", printable(what));
+    }
     if let Some(why) = &outcome.unsaved {
         eprintln!(
             "tripline: the last progress was not saved ({why}); what came since the \
@@ -146,34 +162,37 @@ fn ended(outcome: &Outcome, until_idle: bool) -> ExitCode {
         );
         return ExitCode::from(exit::FAILED);
     }
-    if until_idle && !outcome.stopped.is_empty() {
+    if !outcome.left_behind.is_empty() {
+        return ExitCode::from(exit::FAILED);
+    }
+    if until_idle && !(outcome.stopped.is_empty() && outcome.missing.is_empty()) {
         return ExitCode::from(exit::STOPPED);
     }
     ExitCode::SUCCESS
 }
 
-/// Signals arrive here, a few at a time. A second request to stop does not
-/// wait for anybody: at any moment the next start finds what was committed.
+/// Signals arrive here, a few at a time. Who asks to stop a second time, and not
+/// in the same breath as some tools do, is not kept waiting: at any moment the
+/// next start finds what was committed.
 fn signals() -> anyhow::Result<Receiver<i32>> {
+    const SAME_BREATH: Duration = Duration::from_secs(1);
     let (sender, receiver) = bounded(8);
-    let stopping = Arc::new(AtomicBool::new(false));
-    for signal in [SIGTERM, SIGINT] {
-        let armed = Arc::clone(&stopping);
-        signal_hook::flag::register_conditional_default(signal, armed)
-            .context("cannot take signals")?;
-        signal_hook::flag::register(signal, Arc::clone(&stopping))
-            .context("cannot take signals")?;
-    }
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])
         .context("cannot take signals")?;
-    std::thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(move || {
-            for signal in signals.forever() {
-                // A full queue holds a signal of each kind already.
-                _ = sender.try_send(signal);
+    let take = move || {
+        let mut stopping: Option<Instant> = None;
+        for signal in signals.forever() {
+            if signal != SIGHUP {
+                let since = *stopping.get_or_insert_with(Instant::now);
+                if since.elapsed() > SAME_BREATH {
+                    _ = signal_hook::low_level::emulate_default_handler(signal);
+                }
             }
-        })
-        .context("cannot start a thread")?;
+            // A full queue holds a signal of each kind already.
+            _ = sender.try_send(signal);
+        }
+    };
+    let thread = std::thread::Builder::new().name("signals".to_owned());
+    thread.spawn(take).context("cannot start a thread")?;
     Ok(receiver)
 }

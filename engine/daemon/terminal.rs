@@ -1,7 +1,8 @@
 //! What may be written to a terminal.
 
 use std::borrow::Cow;
-use std::io::IsTerminal as _;
+use std::fmt;
+use std::io::{self, IsTerminal as _, StdoutLock, Write};
 
 /// Whether to write colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +22,56 @@ pub(crate) fn for_stderr() -> Style {
         Style::Coloured
     } else {
         Style::Plain
+    }
+}
+
+/// Tells the user something, in a line on standard error. When even that is
+/// closed nobody is left to be told, and nothing else changes.
+pub(crate) fn say(words: fmt::Arguments<'_>) {
+    let line = format!("tripline: {words}\n");
+    _ = io::stderr().write_all(printable(&line).as_bytes());
+}
+
+/// Standard output of a command whose exit code is its answer. Whoever closes
+/// it has had enough, as `head` has: what is written from then on goes
+/// nowhere, and the answer is found all the same.
+pub(crate) struct Answers {
+    stdout: StdoutLock<'static>,
+    is_closed: bool,
+}
+
+impl Answers {
+    /// Standard output, for this command alone.
+    pub(crate) fn new() -> Self {
+        Self { stdout: io::stdout().lock(), is_closed: false }
+    }
+
+    fn unless_closed<T>(&mut self, done: io::Result<T>, closed: T) -> io::Result<T> {
+        match done {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_closed = true;
+                Ok(closed)
+            }
+            done => done,
+        }
+    }
+}
+
+impl Write for Answers {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_closed {
+            return Ok(bytes.len());
+        }
+        let written = self.stdout.write(bytes);
+        self.unless_closed(written, bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.is_closed {
+            return Ok(());
+        }
+        let flushed = self.stdout.flush();
+        self.unless_closed(flushed, ())
     }
 }
 

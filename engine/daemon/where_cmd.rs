@@ -2,6 +2,7 @@
 
 use crate::cli::{WhereArgs, exit, parse_place};
 use crate::config::{Config, Registry};
+use crate::diagnose::shown;
 use anyhow::{Context as _, bail};
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -27,7 +28,8 @@ struct Row<'a> {
     listener: &'a ListenerId,
     source: &'a Arc<dyn Source>,
     known: Option<Progress>,
-    bytes_behind: u64,
+    /// `None` when the source cannot be looked at now.
+    bytes_behind: Option<u64>,
 }
 
 fn show(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
@@ -43,7 +45,7 @@ fn show(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
         let rows: Vec<_> = rows.iter().map(Row::json).collect();
         writeln!(out, "{}", serde_json::Value::Array(rows))?;
     } else {
-        write_table(&mut out, &rows)?;
+        write_table(&mut out, &rows, &shown(&config.path))?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -56,7 +58,10 @@ fn rows<'a>(config: &'a Config, known: &[Progress]) -> anyhow::Result<Vec<Row<'a
             let key = Key { source: source.id().clone(), listener: listener.clone() };
             let known = known.iter().find(|p| p.key == key).cloned();
             let cursor = known.as_ref().and_then(|p| p.cursor.as_ref());
-            let bytes_behind = source.behind(cursor)?;
+            let bytes_behind = source.behind(cursor).map_err(|error| {
+                eprintln!("tripline: {}: {error}", source.id());
+            });
+            let bytes_behind = bytes_behind.ok();
             rows.push(Row { listener, source, known, bytes_behind });
         }
     }
@@ -100,7 +105,7 @@ impl Row<'_> {
             number(cursor.map(line)),
             number(cursor.map(|c| c.place.offset)),
             number(self.known.as_ref().map(|p| p.entries_settled)),
-            self.bytes_behind.to_string(),
+            number(self.bytes_behind),
             self.last_entry().unwrap_or_else(|| "-".to_owned()),
         ]
     }
@@ -123,7 +128,11 @@ const HEADINGS: [&str; 9] = [
     "LAST ENTRY",
 ];
 
-fn write_table(out: &mut impl io::Write, rows: &[Row<'_>]) -> io::Result<()> {
+fn write_table(
+    out: &mut impl io::Write,
+    rows: &[Row<'_>],
+    config: &str,
+) -> io::Result<()> {
     let cells: Vec<_> = rows.iter().map(Row::cells).collect();
     let mut widths = HEADINGS.map(str::len);
     for row in &cells {
@@ -137,7 +146,8 @@ fn write_table(out: &mut impl io::Write, rows: &[Row<'_>]) -> io::Result<()> {
     }
     for row in rows {
         if let Some(why) = row.known.as_ref().and_then(|p| p.why.as_ref()) {
-            let why = crate::terminal::printable(why);
+            let why = why.replace("CONFIG", config);
+            let why = crate::terminal::printable(&why);
             writeln!(out, "{}: {}: {why}", row.listener, row.state())?;
         }
     }
@@ -194,9 +204,7 @@ fn set(
     let key = Key { source: source.id().clone(), listener: listener.clone() };
     let known = store.progress()?.into_iter().find(|p| p.key == key);
     let before = known.and_then(|p| p.cursor);
-    let mut place = source.find(&wanted)?;
-    // A cursor moved by hand stays in the life of the numbering it was in.
-    place.era = before.as_ref().map_or(0, |c| c.place.era);
+    let place = source.find(&wanted, before.as_ref())?;
     let from = before.map_or_else(|| "the beginning".to_owned(), |c| c.place.to_string());
     if !yes
         && !confirmed(&format!(

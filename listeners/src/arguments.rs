@@ -3,13 +3,20 @@
 use std::time::Duration;
 use tripline_api::{ArgsError, FriendlyDuration, SourceId};
 
-/// After how long without entries `no_data` is called, unless configured.
-const QUIET_DEFAULT: Duration = Duration::from_secs(5);
-
 /// The quiet period: as written, or the default.
-pub(crate) fn quiet(written: Option<FriendlyDuration>) -> Duration {
-    written.map_or(QUIET_DEFAULT, |duration| duration.0)
+pub(crate) fn quiet(written: Option<FriendlyDuration>) -> Result<Duration, ArgsError> {
+    let quiet = written.map_or(QUIET, |written| written.0);
+    if (QUIET_MIN..=QUIET_MAX).contains(&quiet) {
+        Ok(quiet)
+    } else {
+        Err(ArgsError::new("`quiet` must lie between \"10ms\" and \"366 days\""))
+    }
 }
+
+/// The quiet period, unless configured.
+const QUIET: Duration = Duration::from_secs(5);
+const QUIET_MIN: Duration = Duration::from_millis(10);
+const QUIET_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// Checks `from` as far as a listener can: whether sources of these names are
 /// configured is known elsewhere.
@@ -38,6 +45,14 @@ pub(crate) fn check_sources(from: &[String]) -> Result<(), ArgsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quiet_has_bounds() {
+        assert_eq!(quiet(None).unwrap(), QUIET);
+        for bad in [Duration::ZERO, Duration::MAX] {
+            assert!(quiet(Some(FriendlyDuration(bad))).is_err());
+        }
+    }
 
     #[test]
     fn sources_are_named_once() {

@@ -73,7 +73,7 @@ impl ListenerFactory for Factory {
             listener: Box::new(Mirror::new(context.path(&arguments.to))),
             from: arguments.from,
             on_gap: arguments.on_gap.unwrap_or(OnGap::Stop),
-            quiet: arguments::quiet(arguments.quiet),
+            quiet: arguments::quiet(arguments.quiet)?,
         })
     }
 }

@@ -87,7 +87,7 @@ impl ListenerFactory for Factory {
             listener,
             from: arguments.from,
             on_gap: arguments.on_gap.unwrap_or(OnGap::Notify),
-            quiet: arguments::quiet(arguments.quiet),
+            quiet: arguments::quiet(arguments.quiet)?,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::{Args, ArgsError, Batch, BuildContext, Cursor, Gap, Place, SourceId};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A thing that is followed: shared by all listeners that follow it.
@@ -22,6 +22,10 @@ pub trait Source: Send + Sync {
     /// The directories in which a change is a reason to look now.
     fn directories(&self) -> Vec<PathBuf>;
 
+    /// Whether a change of this path, in one of the directories, is a reason to
+    /// look. Called for each event of the file system, so it must be cheap.
+    fn concerns(&self, path: &Path) -> bool;
+
     /// How many bytes lie between `cursor` and the end of what is there now.
     /// Of compressed files that were never read it is an estimate.
     ///
@@ -31,11 +35,14 @@ pub trait Source: Send + Sync {
     fn behind(&self, cursor: Option<&Cursor>) -> Result<u64, SourceError>;
 
     /// Turns what a person asked for into a place, checked against the files.
+    /// `before` is where the listener was: when the numbering has started over
+    /// since, the place is in a new era.
     ///
     /// # Errors
     ///
     /// When the files do not have that place; says what they do have.
-    fn find(&self, wanted: &Start) -> Result<Place, SourceError>;
+    fn find(&self, wanted: &Start, before: Option<&Cursor>)
+    -> Result<Place, SourceError>;
 }
 
 /// Makes one kind of source. The registry is a slice of these.
@@ -88,6 +95,10 @@ pub trait Reader: Send {
     /// When a file cannot be read now. Nothing is skipped: the next call tries
     /// the same again.
     fn next(&mut self) -> Result<Step<'_>, SourceError>;
+
+    /// Where the walk stands: behind everything handed out. `None` while it is
+    /// not known yet where to begin.
+    fn cursor(&self) -> Option<&Cursor>;
 }
 
 /// What one call of [`Reader::next`] found.
@@ -107,8 +118,18 @@ pub struct Idle {
     /// What should be there and is not yet, in words: a file still being
     /// written, say. `None` at the plain end of the source.
     pub waiting_for: Option<String>,
+    /// Something is wrong: what is waited for is there and cannot be used, or
+    /// should be there and is not. Ends a run until idle with an error.
+    pub is_trouble: bool,
     /// When to look again.
     pub again: Again,
+}
+
+impl Idle {
+    /// The plain end of the source.
+    pub const fn at_end() -> Self {
+        Self { waiting_for: None, is_trouble: false, again: Again::Later }
+    }
 }
 
 /// When a reader that has nothing now should be asked again.

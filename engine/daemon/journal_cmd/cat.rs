@@ -4,36 +4,34 @@
 //! round the encoders in turn, so their order is kept without numbering them.
 
 use super::batches::{Batches, OwnedBatch};
+use super::count::number_by_trailer;
 use super::input::{Input, is_damage};
-use crate::cli::{CatArgs, Since, exit};
+use crate::cli::{CatArgs, exit};
 use crate::diagnose::shown;
+use crate::terminal;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use p4journal::Head;
+use std::cmp::Ordering;
 use std::io::{self, Read, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::thread::{self, Scope, ScopedJoinHandle};
-use tripline_api::{Cursor, Entry, Place, Secrets, SourceId, write_entry};
+use tripline_api::{Cursor, Entry, Place, Secrets, SourceId, Start, write_entry};
 
 /// Writes the records of all files.
 pub(crate) fn run(args: &CatArgs) -> anyhow::Result<ExitCode> {
     let mut code = 0;
-    let mut previous = None;
-    for path in &args.files {
-        let journal = match Journal::open(path, args, previous) {
-            Ok(journal) => journal,
+    for (index, path) in args.files.iter().enumerate() {
+        let read = match Journal::open(path, args, index > 0) {
+            Ok(Some(journal)) => journal.write()?,
+            Ok(None) => continue,
             Err(error) => {
-                writeln!(io::stderr(), "tripline: {error:#}")?;
+                terminal::say(format_args!("{error:#}"));
                 code = exit::FAILED;
                 continue;
             }
         };
-        previous = journal.number;
-        if args.since.is_some_and(|since| journal.start.sequence < since.sequence) {
-            continue;
-        }
-        let read = journal.write()?;
-        code = code.max(read.complain(path)?);
+        code = code.max(read.complain(path));
     }
     Ok(ExitCode::from(code))
 }
@@ -41,8 +39,6 @@ pub(crate) fn run(args: &CatArgs) -> anyhow::Result<ExitCode> {
 /// A journal to be written.
 struct Journal<'a> {
     source: SourceId,
-    /// What it says itself.
-    number: Option<u64>,
     start: Place,
     did_rotate: bool,
     /// The first bytes, which were read to find the number.
@@ -55,7 +51,8 @@ struct Journal<'a> {
 struct Wanted<'a> {
     tables: &'a [String],
     ops: &'a [String],
-    since: Option<Since>,
+    /// Only those that begin at this byte or behind it.
+    from: u64,
     raw: bool,
 }
 
@@ -74,17 +71,17 @@ struct Damage {
 }
 
 impl<'a> Journal<'a> {
+    /// Opens a journal; `None` if all of it lies before what is wanted.
     fn open(
         path: &Path,
         args: &'a CatArgs,
-        previous: Option<u64>,
-    ) -> anyhow::Result<Self> {
+        did_rotate: bool,
+    ) -> anyhow::Result<Option<Self>> {
         let input = Input::open(path)?;
         let source =
             args.source.clone().unwrap_or_else(|| source_id(path, input.is_gzip()));
         let mut input = input.into_reader();
         let mut head = Vec::new();
-        let mut number = None;
         // A damaged file is reported when it is read on.
         while head.len() < HEAD_BYTES_MAX
             && Read::by_ref(&mut input)
@@ -92,27 +89,24 @@ impl<'a> Journal<'a> {
                 .read_to_end(&mut head)
                 .is_ok_and(|n| n > 0)
         {
-            let read = Head::read(&head);
-            number = read.number();
-            if read != Head::NeedMore {
+            if Head::read(&head) != Head::NeedMore {
                 break;
             }
         }
-        let follows = previous.and_then(|previous: u64| previous.checked_add(1));
-        Ok(Self {
+        let number = Head::read(&head).number();
+        let Some(from) = from(args.since, || number.or_else(|| number_by_trailer(path)))
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
             source,
-            number,
+            // Not the trailer's number: ids do not depend on what is written later.
             start: Place::start_of(0, number.unwrap_or_default()),
-            did_rotate: number.is_some() && number == follows,
+            did_rotate,
             head,
             input,
-            wanted: Wanted {
-                tables: &args.tables,
-                ops: &args.ops,
-                since: args.since,
-                raw: args.raw,
-            },
-        })
+            wanted: Wanted { tables: &args.tables, ops: &args.ops, from, raw: args.raw },
+        }))
     }
 
     /// Reads, encodes and writes. Fails when writing does.
@@ -151,25 +145,44 @@ impl<'a> Journal<'a> {
     }
 }
 
+/// The byte from which on a journal is wanted; `None` if nothing of it is. One
+/// without a number is wanted as a whole: it may be any.
+fn from(since: Option<Start>, number: impl FnOnce() -> Option<u64>) -> Option<u64> {
+    let (sequence, offset) = match since {
+        None | Some(Start::Oldest) => return Some(0),
+        // Nothing lies behind the end.
+        Some(Start::Now) => return None,
+        Some(Start::Sequence(sequence) | Start::Checkpoint(sequence)) => (sequence, 0),
+        Some(Start::Offset(sequence, offset)) => (sequence, offset),
+    };
+    match number().map_or(Ordering::Greater, |number| number.cmp(&sequence)) {
+        Ordering::Less => None,
+        Ordering::Equal => Some(offset),
+        Ordering::Greater => Some(0),
+    }
+}
+
 impl ReadThrough {
     /// Says what went wrong, and the exit code that goes with it.
-    fn complain(&self, path: &Path) -> io::Result<u8> {
+    fn complain(&self, path: &Path) -> u8 {
         let path = shown(path);
         let mut code = 0;
-        if self.damage.count > 0 {
-            let Damage { count, line } = self.damage;
-            writeln!(
-                io::stderr(),
-                "tripline: `{path}`: {count} times there is no record where one should be, \
-                 the first time in line {line}"
-            )?;
+        let Damage { count, line } = self.damage;
+        if count > 0 {
+            let words = match count {
+                1 => "once there is no record where one should be,".to_owned(),
+                _ => format!(
+                    "{count} times there is no record where one should be, the first time"
+                ),
+            };
+            terminal::say(format_args!("`{path}`: {words} in line {line}"));
             code = exit::NO;
         }
         if let Some(error) = &self.error {
-            writeln!(io::stderr(), "tripline: `{path}`: {error}")?;
+            terminal::say(format_args!("`{path}`: {error}"));
             code = if is_damage(error) { exit::NO } else { exit::FAILED };
         }
-        Ok(code)
+        code
     }
 }
 
@@ -260,7 +273,9 @@ fn encode(
     damage: &mut Damage,
 ) {
     let end = Cursor::unproved(Place::default());
-    for entry in batch.view(source, &end).entries() {
+    for mut entry in batch.view(source, &end).entries() {
+        // What does not parse is damage too.
+        entry.incomplete |= entry.record().is_none();
         if entry.incomplete {
             damage.note(&entry);
         }
@@ -277,9 +292,7 @@ fn encode(
 
 impl Wanted<'_> {
     fn includes(&self, entry: &Entry<'_>) -> bool {
-        if let Some(since) = self.since
-            && (entry.place.sequence, entry.place.offset) < (since.sequence, since.offset)
-        {
+        if entry.place.offset < self.from {
             return false;
         }
         if self.tables.is_empty() && self.ops.is_empty() {
@@ -324,6 +337,19 @@ const BATCHES_MAX: usize = 2;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_cuts_the_journal_that_it_is_in() {
+        let from = |since, number| from(Some(since), || number);
+        assert_eq!(from(Start::Offset(2, 7), Some(1)), None);
+        assert_eq!(from(Start::Offset(2, 7), Some(2)), Some(7));
+        assert_eq!(from(Start::Offset(2, 7), Some(3)), Some(0));
+        assert_eq!(from(Start::Offset(2, 7), None), Some(0), "it may be any");
+        assert_eq!(from(Start::Sequence(2), Some(1)), None);
+        assert_eq!(from(Start::Checkpoint(2), Some(2)), Some(0));
+        assert_eq!(from(Start::Oldest, Some(1)), Some(0));
+        assert_eq!(from(Start::Now, None), None);
+    }
 
     #[test]
     fn files_give_sources_their_names() {

@@ -1,47 +1,50 @@
 //! `tripline journal apply`, `verify` and `diff`: what journals make of a
 //! checkpoint.
 
+use super::differences::Differences;
 use super::input::{Input, is_damage};
+use super::output::Output;
 use crate::cli::{ApplyArgs, DiffArgs, VerifyArgs, exit};
 use crate::diagnose::{counted, shown};
-use anyhow::Context as _;
+use crate::terminal::say;
 use p4journal::{
-    Applied, ChainBreak, CheckpointError, CheckpointErrorKind, Options, ReadErrorKind,
+    Applied, ChainBreak, CheckpointError, CheckpointErrorKind, CheckpointSummary,
+    JournalSummary, Options, ReadErrorKind,
 };
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Read, Write as _};
+use std::io::{self, BufWriter, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use super::differences::Differences;
-
 /// Writes a checkpoint with the journals applied.
 pub(crate) fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
-    let paths = Paths {
-        checkpoint: &args.checkpoint,
-        journals: &args.journals,
-        next: &args.checkpoint,
-        out: &args.to,
-    };
-    let output = Output::create(&args.to)?;
+    let ApplyArgs { to, checkpoint, journals } = args;
+    let files = Files { checkpoint, journals, other: to };
+    files.probe_inputs(None)?;
+    let output = Output::create(to, checkpoint)?;
     let applied = p4journal::apply(
-        Lazy::new(&args.checkpoint),
-        args.journals.iter().map(|path| Lazy::new(path)),
+        Lazy::new(checkpoint),
+        journals.iter().map(|path| Lazy::new(path)),
         BufWriter::with_capacity(256 * 1024, &output.file),
         &Options::default(),
     );
     let applied = match applied {
         Ok(applied) => applied,
-        Err(error) => return paths.failed(&error),
+        Err(error) => return Ok(files.failed(&error)),
     };
-    if paths.complain(&applied)? {
-        writeln!(io::stderr(), "tripline: `{}` was not written", shown(&args.to))?;
+    let is_sound =
+        files.judge(&applied) & judge_checkpoint(checkpoint, applied.checkpoint);
+    if !is_sound {
+        let to = shown(to);
+        match output.is_pending() {
+            true => say(format_args!("`{to}` was not written")),
+            false => say(format_args!("what was written into `{to}` is of no use")),
+        }
         return Ok(ExitCode::from(exit::NO));
     }
     output.finish()?;
-    let journals = counted(args.journals.len(), "journal");
-    let (before, after) = (applied.rows_read, applied.rows_written);
-    writeln!(io::stderr(), "tripline: {journals} applied: {before} rows became {after}")?;
+    let journals = counted(journals.len(), "journal");
+    let (before, after) = (applied.checkpoint.rows, applied.rows_written);
+    say(format_args!("{journals} applied: {before} rows became {after}"));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -50,7 +53,8 @@ pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     let [checkpoint, journals @ .., next] = args.files.as_slice() else {
         anyhow::bail!("two checkpoints are needed, and the journals between them");
     };
-    let paths = Paths { checkpoint, journals, next, out: next };
+    let files = Files { checkpoint, journals, other: next };
+    files.probe_inputs(Some(next))?;
     let mut differences = Differences::new(args.explain);
     let verified = p4journal::verify(
         Lazy::new(checkpoint),
@@ -61,21 +65,20 @@ pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
     );
     let verification = match verified {
         Ok(verification) => verification,
-        Err(error) => return paths.failed(&error),
+        Err(error) => return Ok(files.failed(&error)),
     };
-    let is_damaged = paths.complain(&verification.applied)?;
-    differences.finish(&verification.comparison)?;
-    Ok(code(verification.holds() && !is_damaged))
+    let comparison = &verification.comparison;
+    let is_sound = files.judge(&verification.applied)
+        & judge_checkpoint(checkpoint, comparison.first)
+        & judge_checkpoint(next, comparison.second);
+    differences.finish_explained(comparison)?;
+    Ok(code(verification.holds() && is_sound))
 }
 
 /// Compares two checkpoints.
 pub(crate) fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
-    let paths = Paths {
-        checkpoint: &args.left,
-        journals: &[],
-        next: &args.right,
-        out: &args.right,
-    };
+    let files = Files { checkpoint: &args.left, journals: &[], other: &args.right };
+    files.probe_inputs(Some(&args.right))?;
     let mut differences = Differences::new(args.explain);
     let compared = p4journal::diff(
         Lazy::new(&args.left),
@@ -83,13 +86,14 @@ pub(crate) fn diff(args: &DiffArgs) -> anyhow::Result<ExitCode> {
         &Options::default(),
         |difference| differences.see(&difference, None),
     );
-    match compared {
-        Ok(comparison) => {
-            differences.finish(&comparison)?;
-            Ok(code(comparison.differ() == 0))
-        }
-        Err(error) => paths.failed(&error),
-    }
+    let comparison = match compared {
+        Ok(comparison) => comparison,
+        Err(error) => return Ok(files.failed(&error)),
+    };
+    let is_sound = judge_checkpoint(&args.left, comparison.first)
+        & judge_checkpoint(&args.right, comparison.second);
+    differences.finish(&comparison)?;
+    Ok(code(comparison.differ() == 0 && is_sound))
 }
 
 fn code(is_alike: bool) -> ExitCode {
@@ -97,87 +101,125 @@ fn code(is_alike: bool) -> ExitCode {
 }
 
 /// The files of a command, to name them in messages.
-struct Paths<'a> {
+struct Files<'a> {
     checkpoint: &'a Path,
     journals: &'a [PathBuf],
-    next: &'a Path,
-    out: &'a Path,
+    /// The second checkpoint, or the output: no command has both.
+    other: &'a Path,
 }
 
-impl Paths<'_> {
+impl Files<'_> {
+    /// Fails, before hours of work, when one of the inputs cannot be opened.
+    fn probe_inputs(&self, next: Option<&Path>) -> anyhow::Result<()> {
+        Input::probe(self.checkpoint)?;
+        self.journals.iter().try_for_each(|path| Input::probe(path))?;
+        next.map_or(Ok(()), Input::probe)
+    }
+
     /// Says which file could not be worked on. Damage is an answer, not a
     /// failure.
-    fn failed(&self, error: &CheckpointError) -> anyhow::Result<ExitCode> {
+    fn failed(&self, error: &CheckpointError) -> ExitCode {
         let path = shown(match error.input {
             p4journal::Input::Checkpoint => self.checkpoint,
             p4journal::Input::Journal(index) => &self.journals[index],
-            p4journal::Input::Next => self.next,
-            p4journal::Input::Output => self.out,
+            p4journal::Input::Next | p4journal::Input::Output => self.other,
         });
-        writeln!(io::stderr(), "tripline: `{path}`: {}", error.kind)?;
-        let code = match &error.kind {
+        say(format_args!("`{path}`: {}", error.kind));
+        ExitCode::from(match &error.kind {
             CheckpointErrorKind::Read(read) => match &read.kind {
                 ReadErrorKind::Input(input) if !is_damage(input) => exit::FAILED,
                 _ => exit::NO,
             },
             _ => exit::FAILED,
-        };
-        Ok(ExitCode::from(code))
+        })
     }
 
-    /// Says what is wrong with the files; true when the result cannot be
+    /// Says what is wrong with the journals; false when the result cannot be
     /// relied on.
-    fn complain(&self, applied: &Applied) -> io::Result<bool> {
-        let mut stderr = io::stderr().lock();
-        let mut is_wrong = false;
+    fn judge(&self, applied: &Applied) -> bool {
+        let mut is_sound = true;
         for chain_break in applied.breaks() {
             let path = shown(match chain_break {
                 ChainBreak::Checkpoint { .. } => self.checkpoint,
                 ChainBreak::Journals { first, .. } => &self.journals[first],
             });
-            writeln!(
-                stderr,
-                "tripline: `{path}`: {chain_break}: give all journals after the \
-                 checkpoint, in order"
-            )?;
-            is_wrong = true;
+            say(format_args!(
+                "`{path}`: {chain_break}: give all journals after the checkpoint, in order"
+            ));
+            is_sound = false;
         }
+        let last = self.journals.last();
         for (journal, path) in applied.journals.journals.iter().zip(self.journals) {
-            if journal.damaged > 0 {
-                let places = counted(journal.damaged as usize, "place");
-                writeln!(stderr, "tripline: `{}` is damaged in {places}", shown(path))?;
-                is_wrong = true;
-            }
-        }
-        if applied.damaged > 0 {
-            let path = shown(self.checkpoint);
-            writeln!(stderr, "tripline: `{path}` is damaged or was cut short")?;
-            is_wrong = true;
+            is_sound &= judge_journal(path, journal, Some(path) == last);
         }
         if applied.missing_deletes > 0 {
             let rows = counted(applied.missing_deletes as usize, "row");
-            writeln!(
-                stderr,
-                "tripline: note: {rows} to be deleted were not there: \
+            say(format_args!(
+                "note: {rows} to be deleted were not there: \
                  was the checkpoint taken before the first journal?"
-            )?;
+            ));
         }
         for table in &applied.unknown_tables {
-            writeln!(
-                stderr,
-                "tripline: note: the table {table} is not known; its rows are told apart by \
+            say(format_args!(
+                "note: the table {table} is not known; its rows are told apart by \
                  all their columns"
-            )?;
+            ));
         }
         if applied.journals.uncommitted > 0 {
-            let rows = counted(applied.journals.uncommitted as usize, "change");
-            writeln!(
-                stderr,
-                "tripline: note: {rows} at the end were never committed: left out"
-            )?;
+            let changes = counted(applied.journals.uncommitted as usize, "change");
+            say(format_args!(
+                "note: {changes} without a transaction's end left out: the server was \
+                 stopped in the middle, or is still writing"
+            ));
         }
-        Ok(is_wrong)
+        is_sound
     }
+}
+
+/// Says what is wrong with a journal; false when it cannot be relied on. The last
+/// one may still be written.
+fn judge_journal(path: &Path, journal: &JournalSummary, is_last: bool) -> bool {
+    let path = shown(path);
+    if journal.damaged > 0 {
+        let places = counted(journal.damaged as usize, "place");
+        say(format_args!("`{path}` is damaged in {places}"));
+    }
+    let is_cut = journal.tail_bytes > 0 && !is_last;
+    if journal.tail_bytes > 0 {
+        let bytes = counted(journal.tail_bytes as usize, "byte");
+        match is_cut {
+            true => say(format_args!(
+                "`{path}`: {bytes} behind the last whole record: it was cut short"
+            )),
+            false => say(format_args!(
+                "note: `{path}`: {bytes} behind the last whole record left out: the next \
+                 one is still being written, or torn"
+            )),
+        }
+    }
+    journal.damaged == 0 && !is_cut
+}
+
+/// Says what is wrong with a checkpoint; false when it cannot be relied on.
+fn judge_checkpoint(path: &Path, read: CheckpointSummary) -> bool {
+    if read.is_sound() {
+        return true;
+    }
+    let path = shown(path);
+    if read.damaged > 0 {
+        let places = counted(read.damaged as usize, "place");
+        say(format_args!("`{path}` is damaged in {places}"));
+    }
+    if read.tail_bytes > 0 {
+        let bytes = counted(read.tail_bytes as usize, "byte");
+        say(format_args!(
+            "`{path}`: {bytes} behind the last whole record: it was cut short"
+        ));
+    }
+    if read.rows == 0 {
+        say(format_args!("`{path}` has no rows: it is no checkpoint"));
+    }
+    false
 }
 
 /// A file that is opened when it is first read, and closed at its end: there
@@ -209,47 +251,5 @@ impl Read for Lazy {
             self.reader = None;
         }
         Ok(count)
-    }
-}
-
-/// A file that appears under its name only when it is complete.
-struct Output {
-    file: File,
-    temporary: PathBuf,
-    path: PathBuf,
-}
-
-impl Output {
-    fn create(path: &Path) -> anyhow::Result<Self> {
-        let mut name = path.file_name().context("`--to` must name a file")?.to_owned();
-        name.push(format!(".{}.part", std::process::id()));
-        let temporary = path.with_file_name(name);
-        let file = File::options()
-            .write(true)
-            .create_new(true)
-            .open(&temporary)
-            .with_context(|| format!("cannot write `{}`", shown(&temporary)))?;
-        Ok(Self { file, temporary, path: path.to_owned() })
-    }
-
-    fn finish(self) -> anyhow::Result<()> {
-        let finished = self.file.sync_all().and_then(|()| {
-            fs::rename(&self.temporary, &self.path)?;
-            // The name is as durable as the directory it is in.
-            match self.path.parent() {
-                Some(parent) if !parent.as_os_str().is_empty() => {
-                    File::open(parent)?.sync_all()
-                }
-                _ => File::open(".")?.sync_all(),
-            }
-        });
-        finished.with_context(|| format!("cannot write `{}`", shown(&self.path)))
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        // Once it has its own name it is not there any more.
-        _ = fs::remove_file(&self.temporary);
     }
 }

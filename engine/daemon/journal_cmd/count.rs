@@ -3,6 +3,7 @@
 use super::input::{Input, is_damage};
 use crate::cli::{CountArgs, exit};
 use crate::diagnose::shown;
+use crate::terminal::{self, Answers};
 use p4journal::{Count, Counter};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -18,7 +19,7 @@ pub(crate) fn run(args: &CountArgs) -> anyhow::Result<ExitCode> {
         let (count, error) = match Input::open(path) {
             Ok(input) => count(input),
             Err(error) => {
-                writeln!(io::stderr(), "tripline: {error:#}")?;
+                terminal::say(format_args!("{error:#}"));
                 code = exit::FAILED;
                 continue;
             }
@@ -29,10 +30,19 @@ pub(crate) fn run(args: &CountArgs) -> anyhow::Result<ExitCode> {
         } else if error.is_some() || count.damaged > 0 {
             code = code.max(exit::NO);
         }
-        complain(path, &count, error.as_ref())?;
+        complain(path, &count, error.as_ref());
         print(path, &count, error)?;
     }
     Ok(ExitCode::from(code))
+}
+
+/// The number of a journal that does not say it itself but ends with the
+/// trailer of a rotation. Reads it to its end.
+pub(super) fn number_by_trailer(path: &Path) -> Option<u64> {
+    // What can be read only once is not read for this.
+    let is_file = std::fs::metadata(path).is_ok_and(|it| it.is_file());
+    let input = is_file.then(|| Input::open_file(path).ok())??;
+    count(input).0.number
 }
 
 /// Counts a file as far as it can be read.
@@ -66,22 +76,22 @@ fn count_stream(input: &mut impl BufRead) -> (Count, Option<io::Error>) {
     }
 }
 
-fn complain(path: &Path, count: &Count, error: Option<&io::Error>) -> io::Result<()> {
+fn complain(path: &Path, count: &Count, error: Option<&io::Error>) {
     let path = shown(path);
     if let Some(error) = error {
         let bytes = count.bytes;
-        writeln!(io::stderr(), "tripline: `{path}`, after {bytes} bytes: {error}")?;
+        terminal::say(format_args!("`{path}`, after {bytes} bytes: {error}"));
     }
+    // The complete bytes end where the first damage begins.
+    let at = count.bytes_complete;
     match count.damaged {
-        0 => Ok(()),
-        1 => writeln!(
-            io::stderr(),
-            "tripline: `{path}`: one stretch of bytes is no record"
-        ),
-        many => writeln!(
-            io::stderr(),
-            "tripline: `{path}`: {many} stretches of bytes are no records"
-        ),
+        0 => {}
+        1 => terminal::say(format_args!(
+            "`{path}`: one stretch of bytes is no record, at byte {at}"
+        )),
+        many => terminal::say(format_args!(
+            "`{path}`: {many} stretches of bytes are no records, the first one at byte {at}"
+        )),
     }
 }
 
@@ -117,5 +127,5 @@ fn print(path: &Path, count: &Count, error: Option<io::Error>) -> io::Result<()>
         tables: &count.tables,
     })?;
     json.push(b'\n');
-    io::stdout().write_all(&json)
+    Answers::new().write_all(&json)
 }

@@ -1,13 +1,14 @@
 //! What two checkpoints do not have alike, on standard output.
 
+use crate::terminal::Answers;
 use p4journal::{Comparison, Difference, DifferenceKind, Explanation, Record, Row};
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, StdoutLock, Write as _};
+use std::io::{self, BufWriter, Write as _};
 use tripline_api::{Secrets, write_record};
 
 /// Writes rows that differ as they come, and the counts at the end.
 pub(super) struct Differences {
-    out: BufWriter<StdoutLock<'static>>,
+    out: BufWriter<Answers>,
     /// Write the rows, too.
     explain: bool,
     /// Rows with an explanation, by table and by explanation.
@@ -21,7 +22,7 @@ pub(super) struct Differences {
 impl Differences {
     pub(super) fn new(explain: bool) -> Self {
         Self {
-            out: BufWriter::new(io::stdout().lock()),
+            out: BufWriter::new(Answers::new()),
             explain,
             explained: BTreeMap::new(),
             reasons: BTreeMap::new(),
@@ -41,25 +42,37 @@ impl Differences {
         }
     }
 
-    /// Writes how many rows of each table were compared, how many differ, and
-    /// how many of these are explained.
-    pub(super) fn finish(mut self, comparison: &Comparison) -> io::Result<()> {
+    /// Writes how many rows of each table were compared and how many differ.
+    pub(super) fn finish(self, comparison: &Comparison) -> io::Result<()> {
+        self.write_table(comparison, false)
+    }
+
+    /// [`Self::finish`], and how many of the rows that differ are explained.
+    pub(super) fn finish_explained(self, comparison: &Comparison) -> io::Result<()> {
+        self.write_table(comparison, true)
+    }
+
+    fn write_table(mut self, comparison: &Comparison, explained: bool) -> io::Result<()> {
         if let Some(error) = self.error {
             return Err(error);
         }
         let width =
             comparison.tables.keys().map(|table| table.len()).max().unwrap_or(0).max(5);
-        let mut line = |name: &str, numbers: [&dyn std::fmt::Display; 3]| {
-            let [rows, differ, explained] = numbers;
-            writeln!(self.out, "{name:width$} {rows:>12} {differ:>12} {explained:>12}")
+        let columns = if explained { 3 } else { 2 };
+        let mut line = |name: &str, cells: [&dyn std::fmt::Display; 3]| {
+            write!(self.out, "{name:width$}")?;
+            cells[..columns]
+                .iter()
+                .try_for_each(|cell| write!(self.out, " {cell:>12}"))?;
+            writeln!(self.out)
         };
         line("table", [&"rows", &"differ", &"explained"])?;
         for (table, counts) in &comparison.tables {
             let explained = self.explained.get(&**table).copied().unwrap_or_default();
             line(table, [&counts.rows, &counts.differ, &explained])?;
         }
-        let explained: u64 = self.explained.values().sum();
-        line("total", [&comparison.rows(), &comparison.differ(), &explained])?;
+        let all: u64 = self.explained.values().sum();
+        line("total", [&comparison.rows(), &comparison.differ(), &all])?;
         for (why, rows) in &self.reasons {
             writeln!(self.out, "explained: {rows} by: {why}")?;
         }

@@ -3,8 +3,9 @@
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use flate2::bufread::MultiGzDecoder;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek as _};
+use std::mem;
 use std::path::Path;
 use std::thread::{self, JoinHandle};
 
@@ -21,22 +22,35 @@ pub(super) enum Input {
 }
 
 impl Input {
-    /// Opens a file and looks at its first bytes: the name says nothing.
+    /// Opens a file and looks at its first bytes: the name says nothing. `-` is
+    /// standard input.
     pub(super) fn open(path: &Path) -> anyhow::Result<Self> {
-        Self::open_file(path).with_context(|| format!("cannot read `{}`", shown(path)))
+        Self::open_file(path).with_context(|| format!("cannot open `{}`", shown(path)))
+    }
+
+    /// Whether a file can be opened, for a command that opens it later. What
+    /// can be read only once is not opened for this.
+    pub(super) fn probe(path: &Path) -> anyhow::Result<()> {
+        let metadata = fs::metadata(place(path));
+        let is_once = metadata.as_ref().is_ok_and(|it| !it.is_file() && !it.is_dir());
+        if is_once {
+            return Ok(());
+        }
+        open_plain(path)
+            .map(drop)
+            .with_context(|| format!("cannot open `{}`", shown(path)))
     }
 
     /// [`Self::open`] without the file's name in the error.
     pub(super) fn open_file(path: &Path) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+        let mut file = open_plain(path)?;
         let metadata = file.metadata()?;
-        if metadata.is_dir() {
-            return Err(io::Error::other("it is a directory"));
-        }
         let mut magic = Vec::new();
         Read::by_ref(&mut file).take(GZIP_MAGIC.len() as u64).read_to_end(&mut magic)?;
         let is_gzip = magic == GZIP_MAGIC;
-        if metadata.is_file() {
+        // Files that the system makes up, as under /proc, have a length of 0 and
+        // content all the same: they are read like a pipe.
+        if metadata.is_file() && metadata.len() > 0 {
             file.rewind()?;
             return Ok(if is_gzip {
                 Self::Gzip(Gunzip::new(file)?)
@@ -67,6 +81,19 @@ impl Input {
     }
 }
 
+/// Where a path that the user gave leads.
+fn place(path: &Path) -> &Path {
+    if path == "-" { Path::new("/dev/stdin") } else { path }
+}
+
+fn open_plain(path: &Path) -> io::Result<File> {
+    let file = File::open(place(path))?;
+    if file.metadata()?.is_dir() {
+        return Err(io::Error::other("it is a directory"));
+    }
+    Ok(file)
+}
+
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 
 /// Decompresses in a thread of its own, some blocks ahead of the reader.
@@ -75,6 +102,8 @@ pub(super) struct Gunzip {
     used: usize,
     /// `None` once the last block has come.
     blocks: Option<Receiver<io::Result<Vec<u8>>>>,
+    /// Why the last block is not the file's, told to whoever asks again.
+    failure: Option<(io::ErrorKind, String)>,
     /// Used blocks go back, to be filled again.
     empty: Option<Sender<Vec<u8>>>,
     thread: Option<JoinHandle<()>>,
@@ -90,6 +119,7 @@ impl Gunzip {
             block: Vec::new(),
             used: 0,
             blocks: Some(blocks),
+            failure: None,
             empty: Some(empty),
             thread: Some(thread),
         })
@@ -98,16 +128,21 @@ impl Gunzip {
 
 impl BufRead for Gunzip {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if let Some((kind, words)) = &self.failure {
+            return Err(io::Error::new(*kind, words.clone()));
+        }
         if self.used == self.block.len()
             && let Some(blocks) = &self.blocks
         {
             let died = |_| Err(io::Error::other("the decompressing thread died"));
-            let next = blocks.recv().unwrap_or_else(died)?;
+            let next = blocks.recv().unwrap_or_else(died).inspect_err(|error| {
+                self.failure = Some((error.kind(), error.to_string()));
+            })?;
             // The end comes as an empty block; a thread that died sends none.
             if next.is_empty() {
                 self.blocks = None;
             }
-            let used = std::mem::replace(&mut self.block, next);
+            let used = mem::replace(&mut self.block, next);
             self.used = 0;
             if let Some(empty) = &self.empty {
                 // With no room for it, or nobody to fill it, it is freed.
@@ -149,12 +184,21 @@ fn decompress(
 ) {
     let compressed = BufReader::with_capacity(COMPRESSED_BYTES, compressed);
     let mut plain = MultiGzDecoder::new(compressed).take(0);
+    let mut is_first = true;
     loop {
         let mut block = empty.try_recv().unwrap_or_default();
         block.clear();
         block.reserve(BLOCK_BYTES);
         plain.set_limit(BLOCK_BYTES as u64);
         let result = plain.read_to_end(&mut block);
+        if mem::take(&mut is_first) && block.starts_with(GZIP_MAGIC) {
+            // No record begins like this.
+            _ = blocks.send(Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "it was gzipped twice: decompress it once",
+            )));
+            return;
+        }
         let is_last = block.is_empty() || result.is_err();
         // What came before an error is good: the checksum tells at the end.
         if result.is_err() && !block.is_empty() && blocks.send(Ok(block.clone())).is_err()
@@ -244,6 +288,39 @@ mod tests {
         broken[checksum] ^= 1;
         let error = read(&broken).unwrap_err();
         assert!(is_damage(&error) && error.to_string().contains("damaged"), "{error}");
+    }
+
+    #[test]
+    fn an_error_is_told_again() {
+        let whole = gzip(b"some words");
+        let cut = io::Cursor::new(whole[..whole.len() - 5].to_vec());
+        let mut gunzip = Gunzip::new(cut).unwrap();
+        let mut read = Vec::new();
+        for _ in 0..3 {
+            let error = gunzip.read_to_end(&mut read).unwrap_err();
+            assert!(
+                is_damage(&error) && error.to_string().contains("cut short"),
+                "{error}"
+            );
+        }
+        assert_eq!(read, b"some words");
+    }
+
+    #[test]
+    fn what_was_gzipped_twice_is_recognised() {
+        let error = read(&gzip(&gzip(b"some words"))).unwrap_err();
+        assert!(!is_damage(&error) && error.to_string().contains("twice"), "{error}");
+    }
+
+    #[test]
+    fn a_file_without_a_length_has_content() {
+        let path = Path::new("/proc/self/status");
+        if path.exists() {
+            let mut read = Vec::new();
+            let input = Input::open_file(path).unwrap();
+            input.into_reader().read_to_end(&mut read).unwrap();
+            assert!(!read.is_empty());
+        }
     }
 
     #[test]

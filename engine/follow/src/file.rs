@@ -16,17 +16,23 @@ pub(crate) struct Stamp {
     pub(crate) inode: (u64, u64),
     /// Size in bytes, as stored.
     pub(crate) size: u64,
-    /// Time of the last change, in nanoseconds since 1970.
+    /// Time of the last change of content or permissions, in nanoseconds since
+    /// 1970.
     pub(crate) changed: i128,
 }
 
 impl Stamp {
+    /// Of a file that cannot be looked at: like no other.
+    pub(crate) const fn unknown() -> Self {
+        Self { inode: (0, 0), size: 0, changed: 0 }
+    }
+
     pub(crate) fn of(metadata: &Metadata) -> Self {
         Self {
             inode: (metadata.dev(), metadata.ino()),
             size: metadata.size(),
-            changed: i128::from(metadata.mtime()) * 1_000_000_000
-                + i128::from(metadata.mtime_nsec()),
+            changed: i128::from(metadata.ctime()) * 1_000_000_000
+                + i128::from(metadata.ctime_nsec()),
         }
     }
 }

@@ -8,8 +8,10 @@ use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use tripline_api::Source;
 
 /// Where hints arrive: at most one waits.
 pub type Hints = Receiver<()>;
@@ -17,13 +19,15 @@ pub type Hints = Receiver<()>;
 /// Watches directories, with one kernel instance for the whole process.
 pub struct Waker {
     watcher: Option<RecommendedWatcher>,
-    watched: HashMap<PathBuf, bool>,
+    /// Each directory, with the inode under which it is watched.
+    watched: HashMap<PathBuf, Option<u64>>,
     subscribers: Arc<Mutex<Vec<Subscriber>>>,
     /// Why there are no events, in words, when there are none.
     trouble: Option<String>,
 }
 
 struct Subscriber {
+    source: Arc<dyn Source>,
     directories: Vec<PathBuf>,
     hint: Sender<()>,
 }
@@ -63,19 +67,20 @@ impl Waker {
         }
     }
 
-    /// Hints for changes in these directories. A directory that is not there
-    /// gives none: call [`Waker::watch_again`] now and then.
-    pub fn subscribe(&mut self, directories: &[PathBuf]) -> Hints {
+    /// Hints for changes in a source's directories. A directory that is not
+    /// there gives none: call [`Waker::watch_again`] now and then.
+    pub fn subscribe(&mut self, source: &Arc<dyn Source>) -> Hints {
         let (sender, hints) = bounded(1);
         // Events carry the paths as they were given to the watcher.
-        let directories: Vec<_> = directories.to_vec();
+        let directories = source.directories();
         for directory in &directories {
-            self.watched.entry(directory.clone()).or_insert(false);
+            self.watched.entry(directory.clone()).or_insert(None);
         }
+        let source = Arc::clone(source);
         self.subscribers
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(Subscriber { directories, hint: sender });
+            .push(Subscriber { source, directories, hint: sender });
         self.watch_again();
         hints
     }
@@ -83,14 +88,19 @@ impl Waker {
     /// Watches the directories that could not be watched before.
     pub fn watch_again(&mut self) {
         let Some(watcher) = &mut self.watcher else { return };
-        for (directory, is_watched) in &mut self.watched {
-            if *is_watched && directory.is_dir() {
+        for (directory, watched) in &mut self.watched {
+            let inode = std::fs::metadata(directory).map(|m| m.ino()).ok();
+            if inode.is_none() || *watched == inode {
                 continue;
             }
+            if watched.is_some() {
+                // The one that was watched is gone; the system may know.
+                _ = watcher.unwatch(directory);
+            }
             match watcher.watch(directory, RecursiveMode::NonRecursive) {
-                Ok(()) => *is_watched = true,
+                Ok(()) => *watched = inode,
                 Err(error) => {
-                    *is_watched = false;
+                    *watched = None;
                     if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) {
                         self.trouble = Some(in_words(&error));
                     }
@@ -135,7 +145,8 @@ fn wake_all(subscribers: &[Subscriber]) {
 fn wake_for(subscribers: &[Subscriber], path: &Path) {
     for subscriber in subscribers {
         let concerns = |d: &PathBuf| path.parent() == Some(d) || path == d;
-        if subscriber.directories.iter().any(concerns) {
+        if subscriber.directories.iter().any(concerns) && subscriber.source.concerns(path)
+        {
             wake(subscriber);
         }
     }
@@ -175,30 +186,43 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    fn source(directory: &Path) -> Arc<dyn Source> {
+        let context = tripline_api::BuildContext { name: "p4", directory };
+        let args = tripline_api::Args::new(r#"(path: "journal")"#);
+        crate::ALL[0].build(&args, &context).unwrap()
+    }
+
     #[test]
     fn a_write_is_a_hint_and_a_read_is_none() {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("journal");
         std::fs::write(&file, "a").unwrap();
         let mut waker = Waker::new();
-        let hints = waker.subscribe(&[directory.path().to_path_buf()]);
+        let hints = waker.subscribe(&source(directory.path()));
         std::fs::write(&file, "b").unwrap();
         hints.recv_timeout(Duration::from_secs(10)).expect("a hint for the write");
         // The close of the write may still come; wait until all is quiet.
         while hints.recv_timeout(Duration::from_millis(200)).is_ok() {}
         _ = std::fs::read(&file).unwrap();
+        std::fs::write(directory.path().join("db.have"), "not ours").unwrap();
         assert!(hints.recv_timeout(Duration::from_millis(300)).is_err());
     }
 
     #[test]
-    fn a_directory_that_comes_later_is_watched_then() {
+    fn a_directory_that_comes_later_or_anew_is_watched_then() {
         let directory = tempfile::tempdir().unwrap();
         let later = directory.path().join("later");
         let mut waker = Waker::new();
-        let hints = waker.subscribe(std::slice::from_ref(&later));
-        std::fs::create_dir(&later).unwrap();
-        waker.watch_again();
-        std::fs::write(later.join("journal"), "x").unwrap();
-        hints.recv_timeout(Duration::from_secs(10)).expect("a hint");
+        let hints = waker.subscribe(&source(&later));
+        for _ in 0..2 {
+            std::fs::create_dir(&later).unwrap();
+            waker.watch_again();
+            std::fs::write(later.join("journal"), "x").unwrap();
+            hints.recv_timeout(Duration::from_secs(10)).expect("a hint");
+            // Keeps its inode from being given to the next.
+            std::fs::rename(&later, tempfile::tempdir().unwrap().keep().join("old"))
+                .unwrap();
+            while hints.recv_timeout(Duration::from_millis(200)).is_ok() {}
+        }
     }
 }

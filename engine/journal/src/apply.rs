@@ -230,7 +230,7 @@ mod tests {
         let checkpoint = counter("a", 1) + "@pv@ garbage\n@pv@ 1 @db.counters@ @b";
         let (_, done) = applied(&checkpoint, &[]);
         let read = done.checkpoint;
-        assert_eq!((read.rows, read.damaged, read.tail_bytes), (1, 1, 22));
+        assert_eq!((read.rows, read.damaged, read.tail_bytes), (1, 1, 23));
         assert!(!read.is_sound());
     }
 

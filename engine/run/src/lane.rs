@@ -50,8 +50,9 @@ pub(crate) struct Lane {
 /// How a lane ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// It was asked to, or (until idle) had everything.
-    Done,
+    /// It was asked to, or (until idle) had everything; or everything but what
+    /// this says, which should be there and is not.
+    Done { missing: Option<String> },
     /// It needs a person.
     Stopped { why: String, at_gap: bool },
 }
@@ -89,7 +90,7 @@ impl Lane {
             };
             match ended {
                 Leave::BeginAgain => pace.forget_unflushed(),
-                Leave::Ended(Ended::Done) => return Ended::Done,
+                Leave::Ended(done @ Ended::Done { .. }) => return done,
                 Leave::Ended(Ended::Stopped { why, at_gap }) => {
                     self.tell_all(State::Stopped, Some(&why));
                     self.events
@@ -131,7 +132,7 @@ impl Lane {
     fn round(&mut self, pace: &mut Pace) -> Turn {
         if self.is_told_to_stop() {
             self.flush(pace)?;
-            return Err(Leave::Ended(Ended::Done));
+            return Err(Leave::Ended(Ended::Done { missing: None }));
         }
         let mut busy = false;
         for index in 0..self.tracks.len() {
@@ -148,7 +149,7 @@ impl Lane {
         if pace.unflushed_since.is_none() && self.is_at_end() {
             self.say_following();
             if self.until_idle {
-                return Err(Leave::Ended(Ended::Done));
+                return Err(Leave::Ended(Ended::Done { missing: self.missing() }));
             }
         }
         self.keep_quiet(pace)?;
@@ -201,7 +202,13 @@ impl Lane {
             Step::Idle(idle) => {
                 let busy = idle.again == Again::Now;
                 self.say_waiting(index, &idle);
-                self.tracks[index].idle = Some(idle);
+                let track = &mut self.tracks[index];
+                track.idle = Some(idle);
+                if track.begins_at(reader.cursor()) {
+                    // Where it begins is remembered before anything comes:
+                    // another start must not look for another beginning.
+                    pace.unflushed_since.get_or_insert_with(Instant::now);
+                }
                 Ok(busy)
             }
         }
@@ -317,7 +324,7 @@ impl Lane {
                 match self.stop.recv_timeout(after) {
                     Err(crossbeam_channel::RecvTimeoutError::Timeout) => Ok(()),
                     // What was not taken comes again after the next start.
-                    _ => Err(Leave::Ended(Ended::Done)),
+                    _ => Err(Leave::Ended(Ended::Done { missing: None })),
                 }
             }
         }
@@ -393,15 +400,22 @@ impl Lane {
         }
     }
 
-    fn say_waiting(&self, index: usize, idle: &Idle) {
-        let source = &self.tracks[index].key.source;
-        let waiting_for = idle.waiting_for.as_deref();
-        if self.status.waits_for(source.as_str(), waiting_for)
-            && let Some(waiting_for) = waiting_for
-        {
-            let listener = &self.id;
+    fn say_waiting(&mut self, index: usize, idle: &Idle) {
+        let track = &mut self.tracks[index];
+        let is_told = track.waits_for(idle.waiting_for.as_deref());
+        if let Some(waiting_for) = idle.waiting_for.as_deref().filter(|_| is_told) {
+            let (listener, source) = (&self.id, &track.key.source);
             self.events.event(&Event::Waiting { listener, source, waiting_for });
         }
+    }
+
+    /// What should be there and is not, on any source.
+    fn missing(&self) -> Option<String> {
+        let mut troubles = self.tracks.iter().filter_map(|track| {
+            let idle = track.idle.as_ref().filter(|idle| idle.is_trouble)?;
+            Some(format!("{}: {}", track.key.source, idle.waiting_for.as_ref()?))
+        });
+        troubles.next()
     }
 
     fn tell_all(&mut self, state: State, why: Option<&str>) {
@@ -413,8 +427,9 @@ impl Lane {
 
     fn send(&self, change: Option<Change>) {
         if let Some(change) = change {
-            // The ledger outlives the lanes; if it died, there is nobody left
-            // to tell, and the engine is coming down.
+            // The ledger outlives the lanes. If it died all the same, the
+            // engine says so when it is stopped, and what was not saved comes
+            // again.
             _ = self.ledger.send(change);
         }
     }

@@ -6,8 +6,8 @@ use crate::ledger::Ledger;
 use crate::track::Track;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tripline_api::{
@@ -66,6 +66,9 @@ pub struct Outcome {
     pub stopped: Vec<(ListenerId, String)>,
     /// Whether one of them stopped at a gap.
     pub at_gap: bool,
+    /// What a run until idle could not deliver, because it should be there and
+    /// is not: listener and reason.
+    pub missing: Vec<(ListenerId, String)>,
     /// The listeners that did not come to an end in time.
     pub left_behind: Vec<ListenerId>,
     /// Why the last progress could not be saved.
@@ -98,47 +101,6 @@ pub struct LaneStatus {
     pub entries: AtomicU64,
     /// Bytes read.
     pub bytes: AtomicU64,
-    waiting_for: Mutex<Option<Waiting>>,
-}
-
-/// Something a lane waits for.
-#[derive(Debug)]
-struct Waiting {
-    source: String,
-    what: String,
-    since: Instant,
-    is_told: bool,
-}
-
-/// A wait shorter than this is nobody's business: each rotation has one.
-const TELL_WAITING_AFTER: Duration = Duration::from_secs(5);
-
-impl LaneStatus {
-    /// Notes what a source waits for; returns whether it is time to say so.
-    pub(crate) fn waits_for(&self, source: &str, what: Option<&str>) -> bool {
-        let mut known = self.waiting_for.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_of = |w: &Waiting| w.source == source;
-        let Some(what) = what else {
-            known.take_if(|w| is_of(w));
-            return false;
-        };
-        match &mut *known {
-            Some(w) if is_of(w) && w.what == what => {
-                let tell = !w.is_told && w.since.elapsed() >= TELL_WAITING_AFTER;
-                w.is_told |= tell;
-                tell
-            }
-            _ => {
-                *known = Some(Waiting {
-                    source: source.to_owned(),
-                    what: what.to_owned(),
-                    since: Instant::now(),
-                    is_told: false,
-                });
-                false
-            }
-        }
-    }
 }
 
 /// Everything that runs.
@@ -263,9 +225,15 @@ impl Engine {
             // It has reported, so it is past everything that could panic.
             _ = thread.join();
         }
-        if let Ended::Stopped { why, at_gap } = ended {
-            self.outcome.at_gap |= at_gap;
-            self.outcome.stopped.push((lane.id.clone(), why));
+        match ended {
+            Ended::Stopped { why, at_gap } => {
+                self.outcome.at_gap |= at_gap;
+                self.outcome.stopped.push((lane.id.clone(), why));
+            }
+            Ended::Done { missing } => {
+                let missing = missing.map(|what| (lane.id.clone(), what));
+                self.outcome.missing.extend(missing);
+            }
         }
     }
 }
@@ -297,7 +265,7 @@ fn tracks(
         tracks.push(Track::new(
             key,
             Arc::clone(source),
-            waker.subscribe(&source.directories()),
+            waker.subscribe(source),
             known.and_then(|p| p.cursor.clone()),
             known.is_some_and(|p| p.set_by_hand),
             known.map_or(State::CatchingUp, |p| p.state),

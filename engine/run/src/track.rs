@@ -2,7 +2,7 @@
 
 use crate::retry::Backoff;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tripline_api::{Batch, Change, Cursor, Idle, Key, Reader, Source, State};
 use tripline_follow::Hints;
 
@@ -14,7 +14,10 @@ pub(crate) struct Track {
     /// Up to where the listener has settled everything.
     pub(crate) settled: Option<Cursor>,
     pub(crate) set_by_hand: bool,
-    pub(crate) state: State,
+    state: State,
+    why: Option<String>,
+    /// What it waits for, since when, and whether that was told.
+    waiting: Option<(String, Instant, bool)>,
     /// There was nothing to read at the last look.
     pub(crate) idle: Option<Idle>,
     reader: Option<Box<dyn Reader>>,
@@ -47,6 +50,8 @@ impl Track {
             settled,
             set_by_hand,
             state,
+            why: None,
+            waiting: None,
             idle: None,
             reader: None,
             pending: None,
@@ -91,7 +96,7 @@ impl Track {
     }
 
     /// The source failed: when to try again.
-    pub(crate) fn failed(&mut self) -> std::time::Duration {
+    pub(crate) fn failed(&mut self) -> Duration {
         let pause = self.backoff.pause();
         self.retry_at = Some(Instant::now() + pause);
         pause
@@ -133,16 +138,50 @@ impl Track {
         })
     }
 
-    /// The change to another state; `None` when it is no other.
+    /// The reader has found out where to begin and there is nothing yet: that
+    /// place is as good as settled. Returns whether it is news.
+    pub(crate) fn begins_at(&mut self, cursor: Option<&Cursor>) -> bool {
+        if self.settled.is_some() || self.pending.is_some() {
+            return false;
+        }
+        self.pending = cursor.map(|cursor| Pending {
+            cursor: cursor.clone(),
+            entries: 0,
+            last_entry: None,
+        });
+        self.pending.is_some()
+    }
+
+    /// The change to another state or another reason; `None` when it is no
+    /// other.
     pub(crate) fn becomes(&mut self, state: State, why: Option<&str>) -> Option<Change> {
-        if self.state == state && state != State::Retrying {
+        if self.state == state && self.why.as_deref() == why {
             return None;
         }
         self.state = state;
-        let why = why.map(str::to_owned);
-        Some(Change::State { key: self.key.clone(), state, why })
+        self.why = why.map(str::to_owned);
+        Some(Change::State { key: self.key.clone(), state, why: self.why.clone() })
+    }
+
+    /// Notes what the source waits for; returns whether it is time to say so.
+    pub(crate) fn waits_for(&mut self, what: Option<&str>) -> bool {
+        match (&mut self.waiting, what) {
+            (waiting, None) => *waiting = None,
+            (Some((known, since, is_told)), Some(what)) if known == what => {
+                let tell = !*is_told && since.elapsed() >= TELL_WAITING_AFTER;
+                *is_told |= tell;
+                return tell;
+            }
+            (waiting, Some(what)) => {
+                *waiting = Some((what.to_owned(), Instant::now(), false));
+            }
+        }
+        false
     }
 }
+
+/// A wait shorter than this is nobody's business: each rotation has one.
+const TELL_WAITING_AFTER: Duration = Duration::from_secs(5);
 
 /// What a batch leaves behind once the listener has it.
 pub(crate) struct Taken {

@@ -351,7 +351,11 @@ fn finished_numbers(path: &Path) -> io::Result<Vec<u64>> {
     for found in std::fs::read_dir(path)? {
         let name = found?.file_name();
         let number = name.to_str().and_then(|name| name.strip_prefix("journal."));
-        numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
+        numbers.extend(
+            number
+                .filter(|n| n.bytes().all(|b| b.is_ascii_digit()))
+                .and_then(|number| number.parse::<u64>().ok()),
+        );
     }
     Ok(numbers)
 }

@@ -3,7 +3,7 @@
 use super::names::{Hint, hint};
 use crate::file::{self, Gunzip, Stamp};
 use p4journal::Head;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,14 @@ pub(crate) struct Found {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     /// A journal. `number` is the one inside; a first journal has none.
-    Journal { number: Option<u64>, header_time: Option<i64>, head: Vec<u8> },
+    Journal {
+        number: Option<u64>,
+        header_time: Option<i64>,
+        /// The server's root and the name of its journal, as the header has
+        /// them: they tell two servers apart that rotate into one folder.
+        origin: Option<Vec<u8>>,
+        head: Vec<u8>,
+    },
     /// Nothing yet, or too little to tell.
     NotYet,
     /// Something else: a checkpoint, a log. It is left alone.
@@ -53,7 +60,7 @@ pub(crate) struct Catalog {
 }
 
 impl Catalog {
-    /// How many files are looked at in each folder.
+    /// How many files that may be journals are looked at in each folder.
     const FILES_MAX: usize = 100_000;
     /// How much of a file's start is read, in bytes: enough for any header.
     const HEAD_BYTES: usize = 64 * 1024;
@@ -72,11 +79,17 @@ impl Catalog {
         &self.directories
     }
 
+    /// The configured folders that are not there.
+    pub(crate) fn missing_folders(&self) -> Vec<&Path> {
+        let folders = self.directories.iter().map(PathBuf::as_path);
+        folders.filter(|folder| !folder.is_dir()).collect()
+    }
+
     /// What the folders look like from outside: equal looks mean that no file
     /// came, went or was renamed in between. `None` when they changed so
     /// lately that a further change might not show.
     pub(crate) fn look(&self) -> Option<Vec<Option<SystemTime>>> {
-        /// Coarser than any clock a file system stamps with.
+        /// Coarser than the clock that local file systems stamp with.
         const GRAIN: Duration = Duration::from_millis(50);
         let now = SystemTime::now();
         let mut times = Vec::new();
@@ -108,10 +121,11 @@ impl Catalog {
         found.sort_by(|a, b| {
             (a.hint != Hint::Live, &a.path).cmp(&(b.hint != Hint::Live, &b.path))
         });
-        let mut inodes = std::collections::HashSet::new();
+        let mut inodes = HashSet::new();
         found.retain(|file| inodes.insert(file.stamp.inode));
-        self.known.retain(|path, _| found.iter().any(|f| f.path == *path));
-        self.whole.retain(|path, _| found.iter().any(|f| f.path == *path));
+        let paths: HashSet<_> = found.iter().map(|file| &file.path).collect();
+        self.known.retain(|path, _| paths.contains(path));
+        self.whole.retain(|path, _| paths.contains(path));
         Ok(found)
     }
 
@@ -137,7 +151,7 @@ impl Catalog {
         let holds_live = directory == self.directories[0];
         let live = self.live.file_name().and_then(|n| n.to_str()).filter(|_| holds_live);
         let mut names = Vec::new();
-        for entry in entries.take(Self::FILES_MAX) {
+        for entry in entries {
             let entry = entry.map_err(|e| {
                 SourceError::io(format!("cannot list {}", directory.display()), e)
             })?;
@@ -146,13 +160,29 @@ impl Catalog {
             if let Some(hint) = name.to_str().and_then(|name| hint(name, live)) {
                 names.push((entry.path(), hint));
             }
+            if names.len() > Self::FILES_MAX {
+                return Err(SourceError::new(format!(
+                    "{} has more than {} files that may be journals: keep the rotated \
+                     journals in a folder of their own",
+                    directory.display(),
+                    Self::FILES_MAX
+                )));
+            }
         }
         Ok(names)
     }
 
     /// `None` when the file is gone meanwhile or is no regular file.
     fn inspect(&mut self, path: PathBuf, hint: Hint) -> Option<Found> {
-        let metadata = std::fs::metadata(&path).ok()?;
+        let metadata = match std::fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
+            Err(e) => {
+                let content = Content::Unreadable(e.to_string());
+                let stamp = Stamp::unknown();
+                return Some(Found { path, stamp, hint, gzip: false, content });
+            }
+        };
         if !metadata.is_file() {
             return None;
         }
@@ -170,7 +200,11 @@ impl Catalog {
                 found.content = content;
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => return None,
-            Err(e) => found.content = Content::Unreadable(e.to_string()),
+            Err(e) => {
+                // Not remembered: it may be readable at the next look.
+                found.content = Content::Unreadable(e.to_string());
+                return Some(found);
+            }
         }
         self.known.insert(found.path.clone(), found.clone());
         Some(found)
@@ -182,6 +216,20 @@ impl Found {
     pub(crate) const fn number(&self) -> Option<u64> {
         match &self.content {
             Content::Journal { number, .. } => *number,
+            _ => None,
+        }
+    }
+
+    pub(crate) fn header_time(&self) -> Option<i64> {
+        match &self.content {
+            Content::Journal { header_time, .. } => *header_time,
+            _ => None,
+        }
+    }
+
+    pub(crate) fn origin(&self) -> Option<&[u8]> {
+        match &self.content {
+            Content::Journal { origin, .. } => origin.as_deref(),
             _ => None,
         }
     }
@@ -242,8 +290,9 @@ fn read_content(path: &Path) -> io::Result<(bool, Content)> {
         }
     };
     bytes.truncate(Proof::HEAD_BYTES_MAX);
-    let header_time = header.map(|header| header.time);
-    Ok((gzip, Content::Journal { number, header_time, head: bytes }))
+    let header_time = header.as_ref().map(|header| header.time);
+    let origin = header.map(|h| [h.root.as_slice(), b"\n", &h.journal].concat());
+    Ok((gzip, Content::Journal { number, header_time, origin, head: bytes }))
 }
 
 fn peek(file: &File, gzip: bool, bytes: &mut [u8]) -> io::Result<usize> {

@@ -22,10 +22,13 @@ pub(crate) struct Position {
     /// Something was read there; otherwise somebody only named the place.
     #[cfg_attr(test, serde(default))]
     pub(crate) proved: bool,
-    /// When the journal began, in seconds since 1970, if its numbering started
-    /// over before: older files of the right number are then of another life.
+    /// When the journal began, in seconds since 1970, as its header says.
     #[cfg_attr(test, serde(default))]
-    pub(crate) not_before: Option<i64>,
+    pub(crate) began: Option<i64>,
+    /// The numbering has started over before: older files of the right number
+    /// are of another life.
+    #[cfg_attr(test, serde(default))]
+    pub(crate) restored: bool,
 }
 
 /// What is known of one file.
@@ -51,6 +54,9 @@ pub(crate) struct Candidate {
     pub(crate) size: u64,
     #[cfg_attr(test, serde(default))]
     pub(crate) header_time: Option<i64>,
+    /// Its header names another server than ours.
+    #[cfg_attr(test, serde(default))]
+    pub(crate) foreign: bool,
     pub(crate) condition: Condition,
     /// Whether it is the file the position is in.
     #[cfg_attr(test, serde(default))]
@@ -66,8 +72,11 @@ pub(crate) enum Condition {
     Unverified,
     /// Too little in it to tell anything.
     NotYet,
-    /// Not whole or not readable, and why.
+    /// Not whole, and why: a copy or a compression in the making, or one that
+    /// never came to its end.
     Unusable(String),
+    /// The system does not let it be read, and why.
+    Unreadable(String),
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -125,7 +134,7 @@ pub(crate) fn decide(at: &Position, files: &[Candidate], patient: bool) -> Decis
     }
     let unclear = unclear(at, files);
     match loss(at, files) {
-        Some(_) if unclear.as_ref().is_some_and(|u| u.is_live || patient) => {
+        Some(_) if unclear.as_ref().is_some_and(|u| u.is_there || patient) => {
             Decision::Wait(unclear.map(|u| u.why))
         }
         Some(gap) => gap,
@@ -157,7 +166,7 @@ fn same_journal(at: &Position, files: &[Candidate]) -> Option<Decision> {
 
 fn successor(at: &Position, next: u64, files: &[Candidate]) -> Option<Decision> {
     let best = best(files, |f| {
-        f.number == Some(next) && f.is_readable() && !f.held && !is_stale(at, f)
+        f.number == Some(next) && f.is_readable() && !f.held && may_follow(at, f)
     })?;
     Some(match files[best].condition {
         Condition::Ready => Decision::Next(best),
@@ -179,7 +188,10 @@ fn loss(at: &Position, files: &[Candidate]) -> Option<Decision> {
         return Some(Decision::Gap { kind, file, missing: None, new_era: true });
     }
     let newer = |f: &&Candidate| {
-        f.is_readable() && !is_stale(at, f) && f.number.is_some_and(|n| n > at.sequence)
+        f.is_readable()
+            && may_follow(at, f)
+            && !is_older(at, f)
+            && f.number.is_some_and(|number| number > at.sequence)
     };
     let lowest = files.iter().filter(newer).filter_map(|f| f.number).min();
     // With the live journal's numbers behind ours, what is ahead is of an
@@ -216,7 +228,8 @@ fn gone_back(at: &Position, files: &[Candidate]) -> Option<Decision> {
 }
 
 struct Unclear {
-    is_live: bool,
+    /// It is surely the wanted one, so no time is too long to wait for it.
+    is_there: bool,
     why: String,
 }
 
@@ -228,15 +241,16 @@ fn unclear(at: &Position, files: &[Candidate]) -> Option<Unclear> {
     };
     files.iter().filter(may_be).find_map(|f| match &f.condition {
         Condition::NotYet if f.live => Some(Unclear {
-            is_live: true,
+            is_there: false,
             why: format!("the live journal says nothing yet; journal {wanted} is next"),
         }),
         Condition::NotYet => Some(Unclear {
-            is_live: false,
+            is_there: false,
             why: format!("the file of journal {wanted} is not written yet"),
         }),
-        Condition::Unusable(why) => Some(Unclear { is_live: false, why: why.clone() }),
-        _ => None,
+        Condition::Unusable(why) => Some(Unclear { is_there: false, why: why.clone() }),
+        Condition::Unreadable(why) => Some(Unclear { is_there: true, why: why.clone() }),
+        Condition::Ready | Condition::Unverified => None,
     })
 }
 
@@ -245,19 +259,29 @@ fn nowhere(at: &Position) -> Option<String> {
     unfinished.then(|| format!("journal {} is not there yet", at.sequence))
 }
 
-/// Whether the file claims to be the journal the position is in. A first
-/// journal has no number inside: it is known by its proof, or, where somebody
+/// Whether the file claims to be the journal the position is in. One without a
+/// number inside, a server's first, is known by its proof, or, where somebody
 /// only named a number, by what its trailer or name says.
 fn belongs(at: &Position, f: &Candidate) -> bool {
     match f.number {
-        Some(number) => number == at.sequence,
-        None => at.sequence == 0 || (!at.proved && f.hint == Some(at.sequence)),
+        Some(number) => number == at.sequence && !f.foreign,
+        None => {
+            at.sequence == 0
+                || matches!(f.proof, Match::Yes | Match::HeadOnly)
+                || (!at.proved && f.hint == Some(at.sequence))
+        }
     }
 }
 
-fn is_stale(at: &Position, f: &Candidate) -> bool {
-    match (at.not_before, f.header_time) {
-        (Some(start), Some(time)) => time < start && !f.live,
+/// Whether the file can come behind what was read: of the same server, and of
+/// its life after the last restore.
+fn may_follow(at: &Position, f: &Candidate) -> bool {
+    !f.foreign && (f.live || !at.restored || !is_older(at, f))
+}
+
+fn is_older(at: &Position, f: &Candidate) -> bool {
+    match (at.began, f.header_time) {
+        (Some(began), Some(time)) => time < began && !f.live,
         _ => false,
     }
 }
@@ -272,6 +296,11 @@ fn best(files: &[Candidate], fits: impl Fn(&Candidate) -> bool) -> Option<usize>
 impl Candidate {
     const fn is_readable(&self) -> bool {
         matches!(self.condition, Condition::Ready | Condition::Unverified)
+    }
+
+    /// It is there, and something is wrong with it.
+    pub(crate) const fn is_trouble(&self) -> bool {
+        matches!(self.condition, Condition::Unusable(_) | Condition::Unreadable(_))
     }
 
     fn is_other_content(&self) -> bool {

@@ -25,7 +25,7 @@ use names::Hint;
 use reader::JournalReader;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tripline_api::{
@@ -143,14 +143,31 @@ impl Source for JournalSource {
         self.0.directories()
     }
 
+    fn concerns(&self, path: &Path) -> bool {
+        if path == self.0.live {
+            return true;
+        }
+        let name = path.file_name().and_then(|name| name.to_str());
+        let live = self.0.live.file_name().and_then(|name| name.to_str());
+        name.is_none_or(|name| {
+            names::hint(name, live).is_some()
+                || self.0.directories().iter().any(|d| d == path)
+        })
+    }
+
     fn behind(&self, cursor: Option<&Cursor>) -> Result<u64, SourceError> {
         let files = self.0.scan()?;
         let place = cursor.map(|c| c.place);
+        // What has a higher number than the live journal is of an earlier life.
+        let live = files.iter().find(|f| f.hint == Hint::Live);
+        let newest = live.and_then(Found::number);
         let mut sizes: BTreeMap<u64, u64> = BTreeMap::new();
         for file in &files {
             let Content::Journal { number, .. } = &file.content else { continue };
             let sequence = number.unwrap_or(0);
-            if place.is_some_and(|p| sequence < p.sequence) {
+            if place.is_some_and(|p| sequence < p.sequence)
+                || (sequence > newest.unwrap_or(u64::MAX))
+            {
                 continue;
             }
             let size = sizes.entry(sequence).or_default();
@@ -162,7 +179,21 @@ impl Source for JournalSource {
         Ok(sizes.values().sum::<u64>() - read)
     }
 
-    fn find(&self, wanted: &Start) -> Result<Place, SourceError> {
+    fn find(
+        &self,
+        wanted: &Start,
+        before: Option<&Cursor>,
+    ) -> Result<Place, SourceError> {
+        let place = self.place_of(wanted)?;
+        let Some(before) = before else { return Ok(place) };
+        let walk = JournalReader::new(Arc::clone(&self.0), Some(before.clone()));
+        let era = before.place.era + u32::from(walk.leads_to_new_era()?);
+        Ok(Place { era, ..place })
+    }
+}
+
+impl JournalSource {
+    fn place_of(&self, wanted: &Start) -> Result<Place, SourceError> {
         let files = self.0.scan()?;
         let (sequence, offset) = match *wanted {
             Start::Oldest => return self.0.oldest(&files).map_err(SourceError::new),
@@ -170,7 +201,17 @@ impl Source for JournalSource {
             Start::Sequence(number) | Start::Checkpoint(number) => (number, 0),
             Start::Offset(number, offset) => (number, offset),
         };
-        let Some(file) = self.0.file_of(&files, sequence) else {
+        let unnumbered = || {
+            // A live file without a number, put there by hand, goes by the
+            // number of the one it replaced.
+            let is_it = |f: &&Found| f.hint == Hint::Live && f.number().is_none();
+            files
+                .iter()
+                .find(is_it)
+                .filter(|f| matches!(f.content, Content::Journal { .. }))
+        };
+        let file = self.0.file_of(&files, sequence);
+        let Some(file) = file.or_else(unnumbered) else {
             let there: Vec<_> =
                 self.0.numbers(&files).into_keys().map(|n| n.to_string()).collect();
             return Err(SourceError::new(format!(
@@ -178,7 +219,9 @@ impl Source for JournalSource {
                 if there.is_empty() { "none".into() } else { there.join(", ") }
             )));
         };
-        let place = Place { offset, ..Place::start_of(0, file.number().unwrap_or(0)) };
+        let by_proxy = self.0.file_of(&files, sequence).is_none();
+        let number = file.number().unwrap_or(if by_proxy { sequence } else { 0 });
+        let place = Place { offset, ..Place::start_of(0, number) };
         let found = locate::record_at(file, place)?;
         if found.offset < offset {
             return Err(SourceError::new(format!(
@@ -209,6 +252,10 @@ impl Shared {
         self.catalog().directories().to_vec()
     }
 
+    fn missing_folders(&self) -> Vec<PathBuf> {
+        self.catalog().missing_folders().into_iter().map(PathBuf::from).collect()
+    }
+
     /// What is known of a file's end. Of a plain file without a number inside
     /// its end is read, because only that names it.
     fn whole(&self, file: &Found) -> Option<Whole> {
@@ -228,8 +275,14 @@ impl Shared {
     }
 
     /// Where to begin when there is no cursor; or what is missing for that.
-    fn first(&self, files: &[Found]) -> Result<Result<Cursor, String>, SourceError> {
+    /// Where there was nothing at first, everything that comes is new.
+    fn first(
+        &self,
+        files: &[Found],
+        began_empty: bool,
+    ) -> Result<Result<Cursor, String>, SourceError> {
         let place = match self.start {
+            StartArg::Now if began_empty => self.oldest(files),
             StartArg::Oldest => self.oldest(files),
             StartArg::Now => self.now(files)?,
             StartArg::Journal(number) | StartArg::Checkpoint(number) => {
@@ -246,16 +299,15 @@ impl Shared {
     }
 
     fn now(&self, files: &[Found]) -> Result<Result<Place, String>, SourceError> {
-        let live = files.iter().find(|f| f.hint == Hint::Live);
+        let is_journal = |f: &&Found| matches!(f.content, Content::Journal { .. });
+        let live = files.iter().find(|f| f.hint == Hint::Live).filter(is_journal);
         let newest = || {
             let number = *self.numbers(files).keys().next_back()?;
             self.file_of(files, number)
         };
         match live.or_else(newest) {
-            Some(file) if matches!(file.content, Content::Journal { .. }) => {
-                locate::end_of(file, 0, file.number().unwrap_or(0)).map(Ok)
-            }
-            _ => Ok(Err(self.nothing())),
+            Some(file) => locate::end_of(file, 0, file.number().unwrap_or(0)).map(Ok),
+            None => Ok(Err(self.nothing())),
         }
     }
 
@@ -311,7 +363,9 @@ impl Shared {
         }
         let claimed = locate::bytes_before(file, file.stamp.size, 4).ok();
         let claimed = claimed.and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
-        claimed.map_or(0, |bytes| u64::from(u32::from_le_bytes(bytes)))
+        // No compressor does better than a thousandfold and a little.
+        let most = file.stamp.size.saturating_mul(1100);
+        claimed.map_or(0, |bytes| u64::from(u32::from_le_bytes(bytes)).min(most))
     }
 }
 

@@ -20,6 +20,7 @@ pub(super) struct Open {
     /// The first bytes, up to what a proof hashes.
     pub(super) head: Vec<u8>,
     pub(super) header_time: Option<i64>,
+    pub(super) origin: Option<Vec<u8>>,
     /// How the file looked when it was last read to its end.
     seen: Option<Stamp>,
     /// The last read filled the buffer, so there is likely more.
@@ -55,9 +56,9 @@ impl Open {
             |e| SourceError::io(format!("cannot open {}", found.path.display()), e);
         let file = file::open(&found.path).map_err(failed)?;
         let metadata = file.metadata().map_err(failed)?;
-        let (head, header_time) = match &found.content {
-            Content::Journal { head, header_time, .. } => (head.clone(), *header_time),
-            _ => (Vec::new(), None),
+        let head = match &found.content {
+            Content::Journal { head, .. } => head.clone(),
+            _ => Vec::new(),
         };
         let bytes = if found.gzip {
             Bytes::Gzip { stream: Gunzip::new(file), skip: offset, skipped: Vec::new() }
@@ -69,7 +70,8 @@ impl Open {
             bytes,
             inode: (metadata.dev(), metadata.ino()),
             head,
-            header_time,
+            header_time: found.header_time(),
+            origin: found.origin().map(<[u8]>::to_vec),
             seen: None,
             has_more: false,
         })

@@ -4,6 +4,7 @@ use super::catalog::{Content, Found, Whole};
 use super::decide::{Candidate, Condition, Decision, Match, Position, decide};
 use super::framer::{BLOCK_BYTES, Framer};
 use super::gaps::{Loss, gap};
+use super::names::Hint;
 use super::open::{Open, Read};
 use super::verify::Verifying;
 use super::{Shared, locate};
@@ -42,8 +43,23 @@ pub(crate) struct JournalReader {
     did_rotate: bool,
     doubt: Option<Doubt>,
     /// How the folders looked when there was nothing to do.
-    looked: Option<(Vec<Option<std::time::SystemTime>>, Option<String>)>,
+    looked: Option<Looked>,
+    /// There was no journal at all when this walk began, so it begins with the
+    /// first that comes, whatever `start` says.
+    began_empty: bool,
 }
+
+/// What a look at the folders came to, so that it need not be repeated while
+/// they stay as they were.
+struct Looked {
+    at: Instant,
+    folders: Vec<Option<std::time::SystemTime>>,
+    idle: Idle,
+}
+
+/// A folder can change without a sign: a file in it is completed in place, or
+/// its clock is coarse.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// Something seems to be lost; since when, and on what grounds.
 struct Doubt {
@@ -75,11 +91,23 @@ impl Reader for JournalReader {
                 Turn::Again => {}
             }
         }
-        Ok(Step::Idle(Idle { waiting_for: None, again: Again::Now }))
+        Ok(Step::Idle(Idle { again: Again::Now, ..Idle::at_end() }))
+    }
+
+    fn cursor(&self) -> Option<&Cursor> {
+        self.cursor.as_ref()
     }
 }
 
 impl JournalReader {
+    /// Whether what is there now leads from the cursor into a new era.
+    pub(super) fn leads_to_new_era(&self) -> Result<bool, SourceError> {
+        let files = self.shared.scan()?;
+        let (position, candidates) = self.situation(&files)?;
+        let decision = decide(&position, &candidates, false);
+        Ok(matches!(decision, Decision::Gap { new_era: true, .. }))
+    }
+
     pub(super) fn new(shared: Arc<Shared>, cursor: Option<Cursor>) -> Self {
         let framer = Framer::new(shared.record_bytes_max);
         Self {
@@ -94,6 +122,7 @@ impl JournalReader {
             did_rotate: false,
             doubt: None,
             looked: None,
+            began_empty: false,
         }
     }
 
@@ -104,13 +133,23 @@ impl JournalReader {
         let Some(open) = &mut self.open else {
             return self.locate();
         };
-        match open.read(&mut self.framer)? {
-            Read::More => Ok(self.frame()),
-            Read::Skipped => Ok(Turn::Again),
-            Read::End => self.at_end(),
-            Read::Changed => {
+        match open.read(&mut self.framer) {
+            Ok(Read::More) => Ok(self.frame()),
+            Ok(Read::Skipped) => Ok(Turn::Again),
+            // With nothing more to come, no record waits for its transaction.
+            Ok(Read::End) if self.framer.left_over() > 0 && self.framer.frame(false) => {
+                Ok(Turn::Entries)
+            }
+            Ok(Read::End) => self.at_end(),
+            Ok(Read::Changed) => {
                 self.open = None;
                 Ok(Turn::Again)
+            }
+            Err(error) => {
+                // A stream that failed may have lost what it had decompressed:
+                // it is read again from the cursor.
+                self.open = None;
+                Err(error)
             }
         }
     }
@@ -127,7 +166,7 @@ impl JournalReader {
         let end = Cursor {
             place: self.framer.end_place(),
             proof: Some(Proof::new(open.inode, &open.head, &self.framer.before_end())),
-            next: self.framer.next_number(),
+            next: self.framer.next_number().filter(|next| *next > place.sequence),
         };
         Batch {
             source: &self.shared.id,
@@ -143,46 +182,38 @@ impl JournalReader {
     /// The open file has nothing more. Mostly that is the whole story: it is
     /// the live one, and nobody has written.
     fn at_end(&mut self) -> Result<Turn, SourceError> {
-        let idle = |waiting_for| Idle { waiting_for, again: Again::Later };
         let open = self.open.as_ref().expect("called with a file open");
         if self.framer.next_number().is_none()
             && open.is_plain()
             && open.is_at(&self.shared.live)
         {
-            return Ok(Turn::Idle(idle(None)));
-        }
-        if let Some((look, waiting_for)) = &self.looked
-            && self.shared.look().as_ref() == Some(look)
-        {
-            return Ok(Turn::Idle(idle(waiting_for.clone())));
+            return Ok(Turn::Idle(Idle::at_end()));
         }
         self.locate()
     }
 
     /// Looks at what files there are and decides which to read.
     fn locate(&mut self) -> Result<Turn, SourceError> {
+        let folders = self.shared.look();
+        if let Some(looked) = &self.looked
+            && looked.at.elapsed() < LOOK_AGAIN_AFTER
+            && folders.as_ref() == Some(&looked.folders)
+        {
+            return Ok(Turn::Idle(looked.idle.clone()));
+        }
         self.looked = None;
-        let look = self.shared.look();
         let files = self.shared.scan()?;
         // A file can hide from a look at a folder while it is being renamed.
-        let is_calm = look.is_some() && self.shared.look() == look;
-        if self.cursor.is_none() {
-            if !is_calm && self.since.elapsed() < self.shared.gap_after {
-                return Ok(Turn::Idle(Idle { waiting_for: None, again: Again::Soon }));
-            }
-            match self.shared.first(&files)? {
-                Ok(cursor) => self.cursor = Some(cursor),
-                Err(waiting_for) => {
-                    let waiting_for = Some(waiting_for);
-                    return Ok(Turn::Idle(Idle { waiting_for, again: Again::Later }));
-                }
-            }
+        let is_calm = folders.is_some() && self.shared.look() == folders;
+        if self.cursor.is_none()
+            && let Some(idle) = self.begin(&files, is_calm)?
+        {
+            return Ok(Turn::Idle(idle));
         }
-        let position = self.position();
-        let candidates: Vec<_> =
-            files.iter().map(|file| self.candidate(file, &position)).collect();
+        let (position, candidates) = self.situation(&files)?;
         let decision = decide(&position, &candidates, false);
         if !matches!(decision, Decision::Wait(_)) && self.has_grown()? {
+            self.doubt = None;
             return Ok(self.frame());
         }
         if !matches!(decision, Decision::Gap { .. }) {
@@ -204,19 +235,58 @@ impl JournalReader {
                 Ok(Turn::Again)
             }
             Decision::Wait(waiting_for) => {
-                let settled = files.iter().all(|f| f.content != Content::NotYet);
-                self.looked =
-                    look.filter(|_| settled).map(|look| (look, waiting_for.clone()));
-                Ok(Turn::Idle(Idle { waiting_for, again: Again::Later }))
+                let is_trouble = candidates.iter().any(Candidate::is_trouble)
+                    || (self.open.is_none() && files.is_empty());
+                let idle = Idle { waiting_for, is_trouble, again: Again::Later };
+                let is_settled = files.iter().all(|f| f.content != Content::NotYet);
+                self.looked = folders.filter(|_| is_settled).map(|folders| Looked {
+                    at: Instant::now(),
+                    folders,
+                    idle: idle.clone(),
+                });
+                Ok(Turn::Idle(idle))
             }
             Decision::Gap { .. } => {
                 let patient = decide(&position, &candidates, true);
-                let wait = match &patient {
-                    Decision::Gap { .. } if is_calm => CONFIRM_AFTER,
-                    _ => self.shared.gap_after,
-                };
+                let wait = self.patience(&position, &patient, is_calm);
                 Ok(self.doubt(decision, patient, wait, &files, &candidates))
             }
+        }
+    }
+
+    /// Finds out where to begin; an idle answer while that cannot be told.
+    fn begin(
+        &mut self,
+        files: &[Found],
+        is_calm: bool,
+    ) -> Result<Option<Idle>, SourceError> {
+        if !is_calm && self.since.elapsed() < self.shared.gap_after {
+            return Ok(Some(Idle { again: Again::Soon, ..Idle::at_end() }));
+        }
+        match self.shared.first(files, self.began_empty)? {
+            Ok(cursor) => {
+                self.cursor = Some(cursor);
+                Ok(None)
+            }
+            Err(why) => {
+                self.began_empty = true;
+                let waiting_for = Some(why);
+                let is_trouble = !self.shared.live.exists();
+                Ok(Some(Idle { waiting_for, is_trouble, again: Again::Later }))
+            }
+        }
+    }
+
+    /// How long a seeming loss is doubted. Where a file may still be copied,
+    /// or a folder is not mounted yet, a moment is not enough.
+    fn patience(&self, at: &Position, patient: &Decision, is_calm: bool) -> Duration {
+        if !self.shared.missing_folders().is_empty() {
+            return Duration::MAX;
+        }
+        let may_grow = at.exhausted && at.next.is_none();
+        match patient {
+            Decision::Gap { .. } if is_calm && !may_grow => CONFIRM_AFTER,
+            _ => self.shared.gap_after,
         }
     }
 
@@ -229,10 +299,12 @@ impl JournalReader {
         files: &[Found],
         candidates: &[Candidate],
     ) -> Turn {
+        let wanted = self.cursor.as_ref().map(|c| c.next.unwrap_or(c.place.sequence));
         let unclear: Vec<_> = files
             .iter()
             .zip(candidates)
-            .filter(|(_, c)| !matches!(c.condition, Condition::Ready))
+            .filter(|(_, c)| c.condition != Condition::Ready)
+            .filter(|(_, c)| c.live || c.hint == wanted || c.number == wanted)
             .map(|(f, _)| f.stamp)
             .collect();
         let doubt = match self.doubt.take() {
@@ -241,11 +313,17 @@ impl JournalReader {
         };
         if doubt.since.elapsed() < wait {
             self.doubt = Some(doubt);
-            let waiting_for = match patient {
-                Decision::Wait(why) => why,
+            let missing = self.shared.missing_folders();
+            let waiting_for = match (patient, missing.first()) {
+                (_, Some(folder)) => {
+                    Some(format!("the folder {} is not there", folder.display()))
+                }
+                (Decision::Wait(why), None) => why,
                 _ => None,
             };
-            return Turn::Idle(Idle { waiting_for, again: Again::Soon });
+            // A folder that is missing may stay so for days.
+            let again = if missing.is_empty() { Again::Soon } else { Again::Later };
+            return Turn::Idle(Idle { waiting_for, is_trouble: true, again });
         }
         let Decision::Gap { kind, file, missing, new_era } = decision else {
             return Turn::Again;
@@ -298,7 +376,7 @@ impl JournalReader {
         }
         let open = Open::new(file, cursor.place.offset)?;
         if open.inode != file.stamp.inode {
-            return Ok(Turn::Idle(Idle { waiting_for: None, again: Again::Soon }));
+            return Ok(Turn::Idle(Idle { again: Again::Soon, ..Idle::at_end() }));
         }
         let before = open.before(cursor.place.offset)?;
         self.framer.restart(cursor.place, &before);
@@ -311,20 +389,29 @@ impl JournalReader {
     /// written before they came must be read before they are.
     fn has_grown(&mut self) -> Result<bool, SourceError> {
         let Some(open) = &mut self.open else { return Ok(false) };
-        match open.read(&mut self.framer)? {
-            Read::More => Ok(true),
-            Read::Skipped | Read::End => Ok(false),
-            Read::Changed => {
+        match open.read(&mut self.framer) {
+            Ok(Read::More) => Ok(true),
+            Ok(Read::Skipped | Read::End) => Ok(false),
+            Ok(Read::Changed) => {
                 self.open = None;
                 Ok(false)
+            }
+            Err(error) => {
+                self.open = None;
+                Err(error)
             }
         }
     }
 
     fn verify(&mut self) -> Result<Turn, SourceError> {
         let verifying = self.verifying.as_mut().expect("called while verifying");
-        let Some((whole, before)) = verifying.go_on() else {
-            return Ok(Turn::Again);
+        let (whole, before) = match verifying.go_on() {
+            Ok(Some(verdict)) => verdict,
+            Ok(None) => return Ok(Turn::Again),
+            Err(error) => {
+                self.verifying = None;
+                return Err(error);
+            }
         };
         let found = verifying.found.clone();
         self.verifying = None;
@@ -338,28 +425,56 @@ impl JournalReader {
         Ok(Turn::Again)
     }
 
-    fn position(&self) -> Position {
+    /// Where this walk is, and what each file means to it.
+    fn situation(
+        &self,
+        files: &[Found],
+    ) -> Result<(Position, Vec<Candidate>), SourceError> {
         let cursor = self.cursor.as_ref().expect("a reader that looks has a cursor");
         let open = self.open.as_ref();
-        Position {
+        let next = if open.is_some() { self.framer.next_number() } else { cursor.next };
+        let mut position = Position {
             sequence: cursor.place.sequence,
             offset: cursor.place.offset,
-            next: if open.is_some() { self.framer.next_number() } else { cursor.next },
+            // A counter set by hand looks like a trailer, and a journal's
+            // number only ever grows.
+            next: next.filter(|next| *next > cursor.place.sequence),
             exhausted: open.is_some(),
             proved: cursor.proof.is_some() || open.is_some(),
-            not_before: open
-                .filter(|_| cursor.place.era > 0)
-                .and_then(|open| open.header_time),
+            began: open.and_then(|open| open.header_time),
+            restored: cursor.place.era > 0,
+        };
+        let mut candidates = Vec::with_capacity(files.len());
+        for file in files {
+            candidates.push(self.candidate(file, &position)?);
         }
+        let mine = || {
+            let proved = candidates.iter().position(|c| c.proof == Match::Yes);
+            proved.filter(|_| position.proved).map(|index| &files[index])
+        };
+        position.began = position.began.or_else(|| mine()?.header_time());
+        let mine =
+            open.and_then(|open| open.origin.as_deref()).or_else(|| mine()?.origin());
+        let live = files.iter().find(|f| f.hint == Hint::Live).and_then(Found::origin);
+        for (candidate, file) in candidates.iter_mut().zip(files) {
+            // A server that was moved has another root from then on: also what
+            // is of the live one's is ours.
+            candidate.foreign = !candidate.live
+                && file.origin().is_some()
+                && (mine.is_some() || live.is_some())
+                && file.origin() != mine
+                && file.origin() != live;
+        }
+        Ok((position, candidates))
     }
 
-    fn candidate(&self, file: &Found, at: &Position) -> Candidate {
+    fn candidate(&self, file: &Found, at: &Position) -> Result<Candidate, SourceError> {
         let held = self.open.as_ref().is_some_and(|open| open.inode == file.stamp.inode);
         let whole = self.shared.whole(file);
         let name = file.path.display();
         let condition = match (&file.content, &whole) {
             (Content::Unreadable(why), _) => {
-                Condition::Unusable(format!("{name} cannot be read: {why}"))
+                Condition::Unreadable(format!("{name} cannot be read: {why}"))
             }
             (Content::NotYet, _) => Condition::NotYet,
             (_, Some(Whole::No(why))) if file.gzip => {
@@ -374,46 +489,55 @@ impl JournalReader {
             _ if file.gzip => (None, 0),
             _ => (None, file.stamp.size),
         };
-        let hint = next.map(|next| next.saturating_sub(1)).or_else(|| file.hint.number());
         let mut candidate = Candidate {
             number: file.number(),
-            hint,
+            hint: next.map(|n| n.saturating_sub(1)).or_else(|| file.hint.number()),
             live: file.path == self.shared.live,
             gzip: file.gzip,
             held,
             size,
-            header_time: match &file.content {
-                Content::Journal { header_time, .. } => *header_time,
-                _ => None,
-            },
+            header_time: file.header_time(),
+            foreign: false,
             condition,
             proof: Match::Unknown,
         };
-        candidate.proof = self.compare(file, &candidate, at);
-        candidate
+        candidate.proof = self.compare(file, &candidate, at)?;
+        Ok(candidate)
     }
 
     /// Whether a file is the one the cursor points into.
-    fn compare(&self, file: &Found, candidate: &Candidate, at: &Position) -> Match {
+    fn compare(
+        &self,
+        file: &Found,
+        candidate: &Candidate,
+        at: &Position,
+    ) -> Result<Match, SourceError> {
         if candidate.number.is_some_and(|number| number != at.sequence) {
-            return Match::Unknown;
+            return Ok(Match::Unknown);
         }
         if candidate.held {
-            return Match::Yes;
+            return Ok(Match::Yes);
         }
-        match self.cursor.as_ref().and_then(|c| c.proof.as_ref()) {
+        Ok(match self.cursor.as_ref().and_then(|c| c.proof.as_ref()) {
             // Somebody named the place: any file of that number will do.
-            None if candidate.condition == Condition::Unverified => Match::Unknown,
+            None if candidate.condition != Condition::Ready => Match::Unknown,
             None if candidate.size < at.offset => Match::HeadOnly,
             None => Match::Yes,
+            Some(_) if !matches!(file.content, Content::Journal { .. }) => Match::Unknown,
             Some(proof) if !file.starts_as(&proof.head) => Match::No,
             Some(_) if file.gzip => self.read_through(file).unwrap_or_default(),
             Some(_) if file.stamp.size < at.offset => Match::HeadOnly,
-            Some(proof) => match locate::bytes_before(file, at.offset, proof.tail.len) {
-                Ok(before) if proof.tail.matches(&before) => Match::Yes,
-                _ => Match::HeadOnly,
-            },
-        }
+            Some(proof) => {
+                let before = locate::bytes_before(file, at.offset, proof.tail.len);
+                let failed = |e| {
+                    SourceError::io(format!("cannot read {}", file.path.display()), e)
+                };
+                match proof.tail.matches(&before.map_err(failed)?) {
+                    true => Match::Yes,
+                    false => Match::HeadOnly,
+                }
+            }
+        })
     }
 
     /// What reading a compressed file to its end told of the cursor's place.

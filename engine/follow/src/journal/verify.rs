@@ -41,19 +41,37 @@ impl Verifying {
     }
 
     /// One step; at the end the verdict, and the bytes before the offset.
-    pub(super) fn go_on(&mut self) -> Option<(Whole, Vec<u8>)> {
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be read now, which says nothing about it.
+    pub(super) fn go_on(&mut self) -> Result<Option<(Whole, Vec<u8>)>, SourceError> {
         for _ in 0..STEP_BYTES / self.buffer.len() {
             match self.stream.fill(&mut self.buffer) {
                 Ok(0) => {
                     let whole =
                         Whole::Yes { next: trailer_in(&self.last), length: self.length };
-                    return Some((whole, std::mem::take(&mut self.before)));
+                    return Ok(Some((whole, std::mem::take(&mut self.before))));
                 }
                 Ok(n) => self.take(n),
-                Err(e) => return Some((Whole::No(in_words(&e)), Vec::new())),
+                Err(e) => return self.failed(e).map(Some),
             }
         }
-        None
+        Ok(None)
+    }
+
+    fn failed(&self, error: io::Error) -> Result<(Whole, Vec<u8>), SourceError> {
+        use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
+        match error.kind() {
+            // The content is at fault, not the disk.
+            InvalidData | InvalidInput | UnexpectedEof => {
+                Ok((Whole::No(in_words(&error)), Vec::new()))
+            }
+            _ => {
+                let what = format!("cannot read {}", self.found.path.display());
+                Err(SourceError::io(what, error))
+            }
+        }
     }
 
     fn take(&mut self, n: usize) {
