@@ -222,14 +222,20 @@ proptest! {
         bytes.chunks(step).for_each(|chunk| steps.push(chunk));
         let count = whole.finish();
         prop_assert_eq!(&steps.finish(), &count);
-        let pieces = pieces_by_the_rule(&bytes);
-        let lengths: u64 = pieces.iter().map(|piece| piece.len as u64).sum();
-        prop_assert_eq!(count.bytes - count.bytes_behind, lengths);
-        let complete = pieces.iter().take_while(|piece| piece.whole);
-        let complete: u64 = complete.map(|piece| piece.len as u64).sum();
+        // Of each piece the length, and whether it is a record.
+        let mut rest = bytes.as_slice();
+        let mut pieces = Vec::new();
+        for piece in pieces_by_the_rule(&bytes) {
+            let (piece_bytes, after) = rest.split_at(piece.len);
+            pieces.push((piece.len as u64, piece.record(piece_bytes).is_some()));
+            rest = after;
+        }
+        prop_assert_eq!(count.bytes_behind, rest.len() as u64);
+        let complete = pieces.iter().take_while(|(_, is_record)| *is_record);
+        let complete: u64 = complete.map(|(len, _)| len).sum();
         prop_assert_eq!(count.bytes_complete, complete);
-        let whole_pieces = pieces.iter().filter(|piece| piece.whole).count();
-        prop_assert_eq!(count.records, whole_pieces as u64);
+        let records = pieces.iter().filter(|(_, is_record)| *is_record).count();
+        prop_assert_eq!(count.records, records as u64);
         prop_assert_eq!(count.records + count.damaged, pieces.len() as u64);
     }
 }

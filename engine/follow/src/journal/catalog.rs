@@ -27,8 +27,8 @@ pub(crate) enum Content {
     Journal {
         number: Option<u64>,
         header_time: Option<i64>,
-        /// The server's root and the name of its journal, as the header has
-        /// them: they tell two servers apart that rotate into one folder.
+        /// The server's root, as the header has it: it tells two servers apart
+        /// that rotate into one folder.
         origin: Option<Vec<u8>>,
         head: Vec<u8>,
     },
@@ -291,8 +291,15 @@ fn read_content(path: &Path) -> io::Result<(bool, Content)> {
     };
     bytes.truncate(Proof::HEAD_BYTES_MAX);
     let header_time = header.as_ref().map(|header| header.time);
-    let origin = header.map(|h| [h.root.as_slice(), b"\n", &h.journal].concat());
+    let origin = header.map(|header| origin_of(&header.root));
     Ok((gzip, Content::Journal { number, header_time, origin, head: bytes }))
+}
+
+/// A server on Windows spells its root now this way, now that.
+fn origin_of(root: &[u8]) -> Vec<u8> {
+    let mut root = root.to_ascii_lowercase();
+    root.iter_mut().filter(|byte| **byte == b'\\').for_each(|byte| *byte = b'/');
+    root
 }
 
 fn peek(file: &File, gzip: bool, bytes: &mut [u8]) -> io::Result<usize> {

@@ -54,7 +54,8 @@ pub(crate) struct Candidate {
     pub(crate) size: u64,
     #[cfg_attr(test, serde(default))]
     pub(crate) header_time: Option<i64>,
-    /// Its header names another server than ours.
+    /// Its header names another root than ours: perhaps another server's, and
+    /// perhaps ours was moved, so it is taken only where there is no other.
     #[cfg_attr(test, serde(default))]
     pub(crate) foreign: bool,
     pub(crate) condition: Condition,
@@ -264,7 +265,7 @@ fn nowhere(at: &Position) -> Option<String> {
 /// only named a number, by what its trailer or name says.
 fn belongs(at: &Position, f: &Candidate) -> bool {
     match f.number {
-        Some(number) => number == at.sequence && !f.foreign,
+        Some(number) => number == at.sequence,
         None => {
             at.sequence == 0
                 || matches!(f.proof, Match::Yes | Match::HeadOnly)
@@ -273,10 +274,10 @@ fn belongs(at: &Position, f: &Candidate) -> bool {
     }
 }
 
-/// Whether the file can come behind what was read: of the same server, and of
-/// its life after the last restore.
+/// Whether the file can come behind what was read: it is of the server's life
+/// after the last restore.
 fn may_follow(at: &Position, f: &Candidate) -> bool {
-    !f.foreign && (f.live || !at.restored || !is_older(at, f))
+    f.live || !at.restored || !is_older(at, f)
 }
 
 fn is_older(at: &Position, f: &Candidate) -> bool {
@@ -286,11 +287,13 @@ fn is_older(at: &Position, f: &Candidate) -> bool {
     }
 }
 
-/// The best of several files with the same content: one that needs no
-/// decompression, then the live one, then the longest.
+/// The best of several files of one number: one that names the same server,
+/// then one that needs no decompression, then the live one, then the longest.
 fn best(files: &[Candidate], fits: impl Fn(&Candidate) -> bool) -> Option<usize> {
     let fitting = files.iter().enumerate().filter(|(_, f)| fits(f));
-    fitting.max_by_key(|(_, f)| (!f.gzip, f.live, f.size)).map(|(index, _)| index)
+    fitting
+        .max_by_key(|(_, f)| (!f.foreign, !f.gzip, f.live, f.size))
+        .map(|(index, _)| index)
 }
 
 impl Candidate {

@@ -43,7 +43,7 @@ pub(super) fn gap(
                 }
                 _ => format!("journal {first} is missing"),
             };
-            format!("{lost}: {was}, and the next there is is {next}")
+            format!("{lost}: {was}, and the next one found is {next}")
         }
         GapKind::Unterminated => format!(
             "journal {} does not end as a finished journal ends, and {next} follows: \
