@@ -4,6 +4,7 @@
 use crate::util::{Dir, Ran, corpus, gzip};
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 const HEAD: &str = "@vv@ 1 @db.counters@ @journal@ @12@ \n";
 const USER: &str =
@@ -319,7 +320,7 @@ fn damaged_checkpoints_are_never_the_same() {
 
 #[test]
 fn apply_respects_what_is_at_its_target() {
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
     let dir = Dir::new();
     let mode = |name: &str| {
         fs::metadata(dir.path().join(name)).unwrap().permissions().mode() & 0o777
@@ -339,10 +340,14 @@ fn apply_respects_what_is_at_its_target() {
         assert_eq!(dir.read(target), CHECKPOINT.as_bytes());
         assert!(dir.path().join(link).is_symlink());
     }
-    let ran = apply("/dev/stdout");
-    assert_eq!(ran.stdout(), CHECKPOINT);
-    apply("/dev/null");
-    assert!(!Path::new("/dev/null").is_file());
+    // A pipe stands for every device: it is written into, and stays what it is.
+    let pipe = dir.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let reader = Command::new("cat").arg(&pipe).stdout(Stdio::piped()).spawn().unwrap();
+    apply("pipe");
+    let read = reader.wait_with_output().unwrap().stdout;
+    assert_eq!(read, CHECKPOINT.as_bytes());
+    assert!(fs::metadata(&pipe).unwrap().file_type().is_fifo());
     dir.run(["journal", "apply", "--to", "elsewhere", "ckp", "jnl.12"])
         .exits(2)
         .complains(["cannot write `elsewhere`: it is a directory"]);

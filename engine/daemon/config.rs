@@ -171,7 +171,7 @@ impl Reading {
             listeners: built_listeners?,
             warnings: Vec::new(),
         };
-        if self.diagnostics.is_empty() {
+        if self.diagnostics.is_empty() && !self.is_damaged {
             self.warn(state?, sources?, &config);
         }
         Some(config)
@@ -246,9 +246,11 @@ impl Reading {
     /// twice is an error.
     fn fields<'a>(&mut self, block: &'a Block) -> [Option<&'a Field>; 3] {
         let mut found: [Option<&Field>; 3] = [None; 3];
+        // Those that a misspelt one was meant to be: they are not missing.
+        let mut meant: Vec<&str> = Vec::new();
         for field in &block.fields {
             let name = self.text(&field.name).to_owned();
-            match FIELDS.iter().position(|(known, _)| *known == name) {
+            match FIELDS.iter().position(|known| *known == name) {
                 Some(index) => match found[index] {
                     None => found[index] = Some(field),
                     Some(first) => {
@@ -261,23 +263,22 @@ impl Reading {
                     }
                 },
                 None => {
-                    let names = || FIELDS.iter().map(|(known, _)| *known);
-                    let label = words::did_you_mean(&name, names())
-                        .map(|meant| format!("did you mean `{meant}`?"));
+                    let known = words::did_you_mean(&name, FIELDS);
+                    meant.extend(known);
+                    let label = known.map(|meant| format!("did you mean `{meant}`?"));
                     self.error(
                         field.name.clone(),
                         format!("a configuration has no field `{name}`"),
                     )
                     .label(label.unwrap_or_default())
-                    .help(format!("its fields are {}", words::list(names())));
+                    .help(format!("its fields are {}", words::list(FIELDS)));
                 }
             }
         }
-        // A misspelt field would be reported twice.
-        let has_unknown = block.fields.len() > found.iter().flatten().count();
-        for ((name, example), field) in FIELDS.iter().zip(found) {
-            if field.is_none() && !self.is_damaged && !has_unknown {
+        for (name, field) in FIELDS.into_iter().zip(found) {
+            if field.is_none() && !self.is_damaged && !meant.contains(&name) {
                 let start = block.parentheses.start;
+                let example = self.example(name);
                 self.error(
                     start..start + 1,
                     format!("the configuration does not say `{name}`"),
@@ -288,10 +289,33 @@ impl Reading {
         found
     }
 
+    /// How a field of the configuration looks.
+    fn example(&self, name: &str) -> String {
+        let (sources, listeners) = (self.registry.sources, self.registry.listeners);
+        let example = match name {
+            "sources" => sources.first().map(|factory| ("p4", factory.example())),
+            "listeners" => listeners.first().map(|factory| ("name", factory.example())),
+            _ => None,
+        };
+        match example {
+            Some((key, example)) => {
+                format!("{name}: {{ \"{key}\": {} }}", entries::one_line(example))
+            }
+            None => format!("{name}: \"{name}\""),
+        }
+    }
+
     fn state(&mut self, field: &Field) -> Option<PathBuf> {
         let span = field.value.span.clone();
         let written = match Args::new(self.text(&span)).parse::<PathBuf>() {
-            Ok(written) if !written.as_os_str().is_empty() => written,
+            Ok(written)
+                if !written.as_os_str().is_empty()
+                    && !written.as_os_str().as_encoded_bytes().contains(&0) =>
+            {
+                written
+            }
+            // A text without end was reported already.
+            _ if self.has_syntax_error(&span) => return None,
             _ => {
                 self.error(span, "`state` must be the path of a directory")
                     .help("write it in quotes: state: \"state\"");
@@ -328,9 +352,5 @@ impl Reading {
     }
 }
 
-/// The fields of a configuration, with an example of each.
-const FIELDS: [(&str, &str); 3] = [
-    ("state", "state: \"state\""),
-    ("sources", "sources: { \"p4\": Journal(path: \"p4root/journal\") }"),
-    ("listeners", "listeners: { \"audit\": Print(from: [\"p4\"]) }"),
-];
+/// The fields of a configuration.
+const FIELDS: [&str; 3] = ["state", "sources", "listeners"];

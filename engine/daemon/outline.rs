@@ -337,7 +337,7 @@ impl Parser<'_> {
                 let span = self.character();
                 self.problem(end..span.end, "a comma is missing here, or this does not belong here")
                     .help("a `\"` inside a text is written `\\\"`, or the whole text r#\"...\"#");
-                self.skip_rest_of_line();
+                self.end_text(self.at, None);
             }
             Some(_) => {
                 // The caret goes where the comma goes, not to what follows.
@@ -512,6 +512,12 @@ mod tests {
                 "the text that begins here has no end",
                 (2, 4),
             ),
+            (
+                "(a: \"x, b: {\"y\": K(c: \"z\")})",
+                "the text that begins here has no end",
+                (1, 5),
+            ),
+            ("(a: [\"x], b: \"y\")", "the text that begins here has no end", (1, 6)),
             ("(a: r#\"x\")", "the text that begins here has no end", (1, 5)),
             ("(a: \"\\S\")", "`\\S` means nothing inside \"...\"", (1, 6)),
             ("(a: {k: K(), l: 1})", "`{` is not closed", (1, 5)),
@@ -524,6 +530,14 @@ mod tests {
                 "{text}: {found:?}"
             );
         }
+    }
+
+    #[test]
+    fn a_quote_in_a_text_is_one_mistake() {
+        let (message, place) = one("(\n  a: K(b: \"say \"hi\" x\"),\n)");
+        assert!(message.starts_with("a comma is missing here"), "{message}");
+        assert_eq!(place, (2, 17));
+        one("(a: \"x, b: {\"y\": K(c: \"z\")})");
     }
 
     #[test]

@@ -10,8 +10,9 @@ use std::io::Write as _;
 
 /// Appends one entry as a JSON object with a line feed.
 pub fn write_entry(out: &mut Vec<u8>, entry: &Entry<'_>, secrets: Secrets) {
-    write_head(out, entry);
-    match entry.record() {
+    let record = entry.record();
+    write_head(out, entry, record.is_none());
+    match record {
         Some(record) => write_record(out, &record, entry.closed_by, secrets),
         None => write_raw(out, entry.bytes, secrets),
     }
@@ -98,7 +99,7 @@ pub fn write_record(
     }
 }
 
-fn write_head(out: &mut Vec<u8>, entry: &Entry<'_>) {
+fn write_head(out: &mut Vec<u8>, entry: &Entry<'_>, is_damaged: bool) {
     // Names are plain by construction: nothing to escape.
     let source = entry.source.as_str().as_bytes();
     out.extend_from_slice(b"{\"id\":\"");
@@ -124,7 +125,7 @@ fn write_head(out: &mut Vec<u8>, entry: &Entry<'_>) {
     } else {
         b",\"did_rotate\":false"
     });
-    out.extend_from_slice(if entry.incomplete {
+    out.extend_from_slice(if entry.incomplete || is_damaged {
         b",\"incomplete\":true".as_slice()
     } else {
         b",\"incomplete\":false"

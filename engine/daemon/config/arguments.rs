@@ -3,11 +3,14 @@
 
 use super::Reading;
 use super::entries::{Entry, one_line};
-use super::said::{Said, Wanted, lowercase, message_and_help};
-use crate::diagnose::Diagnostic;
-use crate::outline::{Block, Field, Node, Shape};
+use super::said::{OUT_OF_BOUNDS, Said, Wanted, lowercase, message_and_help};
+use crate::diagnose::{Diagnostic, SourceFile};
+use crate::outline::{Block, Field, Node, Outline, Shape};
 use crate::words;
+use std::mem;
 use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
 use tripline_api::{Args, ArgsError, BuildContext, SourceId};
 
 impl Reading {
@@ -40,13 +43,17 @@ impl Reading {
                 Ok(built) => return (excused.is_empty()).then_some(built),
                 Err(error) => error,
             };
+            if !block.items.is_empty() {
+                self.nameless(entry, block, example);
+                return None;
+            }
             let finding = self.finding(entry, block, example, &error);
             let is_echo = finding.missing.is_some_and(|name| excused.contains(&name));
             if !is_echo {
                 self.diagnostics.push(finding.diagnostic);
             }
             let index = finding.field?;
-            if std::mem::replace(&mut blanked[index], true) {
+            if mem::replace(&mut blanked[index], true) {
                 return None;
             }
             excused.push(self.text(&block.fields[index].name).to_owned());
@@ -55,7 +62,31 @@ impl Reading {
         }
     }
 
-    fn has_syntax_error(&self, span: &Range<usize>) -> bool {
+    /// Says of every value without a name which it may belong to.
+    fn nameless(&mut self, entry: &Entry<'_>, block: &Block, example: &str) {
+        let file = SourceFile { path: PathBuf::new(), text: example.to_owned() };
+        let outline = Outline::of(&Arc::new(file));
+        let Some(Node { shape: Shape::Block(model), .. }) = &outline.root else { return };
+        let mut names: Vec<&str> =
+            block.fields.iter().map(|field| self.text(&field.name)).collect();
+        let mut found = Vec::new();
+        for item in &block.items {
+            let fitting = model.fields.iter().find(|field| {
+                mem::discriminant(&field.value.shape) == mem::discriminant(&item.shape)
+                    && !names.contains(&&example[field.name.clone()])
+            });
+            let name = fitting.map_or("name", |field| &example[field.name.clone()]);
+            names.push(name);
+            let kind = self.text(&entry.kind);
+            let mut diagnostic = self
+                .diagnostic(item.span.clone(), format!("`{kind}` takes values by name"));
+            diagnostic.help(format!("write {name}: {}", self.text(&item.span)));
+            found.push(diagnostic);
+        }
+        self.diagnostics.append(&mut found);
+    }
+
+    pub(super) fn has_syntax_error(&self, span: &Range<usize>) -> bool {
         self.syntax_errors.iter().any(|at| span.start <= *at && *at <= span.end)
     }
 
@@ -198,7 +229,12 @@ impl Reading {
         };
         let name = self.text(&field.name);
         let (node, holder) = holder_of(&field.value, at.start);
-        let what = wanted.what;
+        let is_negative = self.text(&node.span).starts_with('-');
+        let what = match wanted.what {
+            OUT_OF_BOUNDS if is_negative => "a whole number, and not negative",
+            OUT_OF_BOUNDS => "a number that is not so large",
+            what => what,
+        };
         let message = match holder {
             Holder::Field => format!("`{name}` must be {what}"),
             Holder::List => format!("everything in `{name}` must be {what}"),
@@ -215,6 +251,9 @@ impl Reading {
                 format!("write {name}: {repaired}, or \"{unit}\" if it is a time")
             }
             Holder::Field => format!("write {name}: {repaired}"),
+            Holder::Block(_) if wanted.what == OUT_OF_BOUNDS => {
+                format!("write for example {repaired}")
+            }
             Holder::List | Holder::Block(_) => format!("write {repaired}"),
         });
         Finding { field: self.field_at(block, at.start), ..Finding::new(diagnostic) }

@@ -19,10 +19,16 @@ pub(super) struct Entry<'a> {
 }
 
 impl Reading {
-    /// The names of all entries of a map, sound or not.
+    /// The names of all entries of a map, sound or not, each once.
     pub(super) fn names(&self, field: &Field) -> Vec<String> {
         let Shape::Map(entries) = &field.value.shape else { return Vec::new() };
-        entries.iter().filter_map(|(key, _)| self.string(key)).collect()
+        let mut names: Vec<String> = Vec::new();
+        for name in entries.iter().filter_map(|(key, _)| self.string(key)) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
     }
 
     /// Builds the sources that are sound.
@@ -159,7 +165,8 @@ impl Reading {
     /// An entry's name, which becomes part of ids and of file names.
     fn name(&mut self, key: &Node, noun: &str) -> Option<String> {
         let Some(name) = self.string(key) else {
-            let written = self.text(&key.span).to_owned();
+            // In single quotes it is a character for RON, or nothing at all.
+            let written = self.text(&key.span).trim_matches('\'').to_owned();
             self.error(
                 key.span.clone(),
                 format!("the name of a {noun} must be in quotes"),

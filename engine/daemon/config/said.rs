@@ -21,6 +21,10 @@ pub(super) struct Wanted {
     pub(super) example: &'static str,
 }
 
+/// Whether it is too large or negative can be seen in the file only.
+pub(super) const OUT_OF_BOUNDS: &str =
+    "a whole number that is not so large, nor negative";
+
 const WANTED: &[Wanted] = &[
     Wanted { said: "Expected string", what: "a text in quotes", example: "\"...\"" },
     Wanted { said: "Expected opening `[`", what: "a list", example: "[...]" },
@@ -40,11 +44,7 @@ const WANTED: &[Wanted] = &[
         example: "(...)",
     },
     Wanted { said: "Expected integer", what: "a whole number", example: "1" },
-    Wanted {
-        said: "Integer is out of bounds",
-        what: "a whole number that is not so large, nor negative",
-        example: "1",
-    },
+    Wanted { said: "Integer is out of bounds", what: OUT_OF_BOUNDS, example: "1" },
     Wanted { said: "Expected float", what: "a number", example: "1.5" },
     Wanted { said: "Expected boolean", what: "`true` or `false`", example: "true" },
     Wanted {

@@ -80,11 +80,6 @@ impl Parser<'_> {
         value.starts_with(|c: char| c.is_ascii_uppercase())
     }
 
-    pub(super) fn skip_rest_of_line(&mut self) {
-        let rest = &self.text[self.at..];
-        self.at += rest.find('\n').unwrap_or(rest.len());
-    }
-
     /// Steps over a name, a number or a character in quotes.
     pub(super) fn skip_word(&mut self) -> bool {
         let start = self.at;
@@ -119,21 +114,25 @@ impl Parser<'_> {
         } else {
             self.skip_escaped_text()
         };
-        // One that swallowed others shows by the word behind its end.
-        let is_multiline = self.text[start..self.at].contains('\n');
-        if !is_closed || is_multiline && !is_raw && self.peek().is_some_and(is_word) {
-            let end = start + prefix + hashes + 1;
-            self.problem(start..end, "the text that begins here has no end")
+        let from = start + prefix + hashes + 1;
+        // One that swallowed others shows by the word behind its end, and by what
+        // it swallowed.
+        let swallowed = self.text.get(from..self.at).unwrap_or_default();
+        let is_suspect = !is_raw && self.peek().is_some_and(is_word);
+        let field = if is_suspect { comma_of_field(swallowed) } else { None };
+        if !is_closed || field.is_some() || is_suspect && swallowed.contains('\n') {
+            self.problem(start..from, "the text that begins here has no end")
                 .help("write the closing quote; a `\"` inside a text is written `\\\"`");
-            self.end_with_line(end);
+            self.end_text(from, field.map(|at| from + at));
         }
         true
     }
 
-    /// Takes a text without end for one that ends with its line, in front of
-    /// the brackets and commas there.
-    fn end_with_line(&mut self, from: usize) {
-        let line = self.text[from..].lines().next().unwrap_or_default();
+    /// Takes a text without end, or what is none, to end before `to` or with its
+    /// line, in front of the brackets and commas there.
+    pub(super) fn end_text(&mut self, from: usize, to: Option<usize>) {
+        let rest = &self.text[from..to.unwrap_or(self.text.len())];
+        let line = rest.lines().next().unwrap_or_default();
         let text =
             line.trim_end_matches(|c: char| c.is_whitespace() || ")]},".contains(c));
         self.at = from + text.len();
@@ -213,6 +212,17 @@ impl Parser<'_> {
         self.at += found.map_or(rest.len(), |at| at + end.len());
         found.is_some()
     }
+}
+
+/// The comma of the first `, name:` in the text's first line.
+fn comma_of_field(text: &str) -> Option<usize> {
+    let line = text.lines().next()?;
+    line.match_indices(',').map(|(at, _)| at).find(|at| {
+        let behind = line[at + 1..].trim_start();
+        let rest =
+            behind.trim_start_matches(|c: char| c.is_ascii_lowercase() || c == '_');
+        rest.len() < behind.len() && rest.starts_with(':')
+    })
 }
 
 /// Names and numbers, and what people take for them: RON itself is exact.

@@ -2,7 +2,7 @@
 
 use crate::events::{Event, Events};
 use crate::retry::Backoff;
-use crate::supervisor::LaneStatus;
+use crate::status::LaneStatus;
 use crate::track::{Taken, Track};
 use crossbeam_channel::{Receiver, Select, Sender};
 use std::sync::Arc;

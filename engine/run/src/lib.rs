@@ -25,11 +25,11 @@ mod events;
 mod lane;
 mod ledger;
 mod retry;
+mod status;
 mod supervisor;
 mod track;
 
 pub use events::{Event, Events};
 pub use retry::Backoff;
-pub use supervisor::{
-    Engine, LaneSetup, LaneStatus, Options, Outcome, Setup, SetupError,
-};
+pub use status::LaneStatus;
+pub use supervisor::{Engine, LaneSetup, Options, Outcome, Setup, SetupError};

@@ -3,11 +3,11 @@
 use crate::events::{Event, Events};
 use crate::lane::{Ended, Lane, POLL};
 use crate::ledger::Ledger;
+use crate::status::LaneStatus;
 use crate::track::Track;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tripline_api::{
@@ -92,15 +92,6 @@ pub enum SetupError {
     /// The system refused a thread.
     #[error("cannot start a thread: {0}")]
     Thread(#[from] std::io::Error),
-}
-
-/// What a lane has done since it was started, for whoever shows progress.
-#[derive(Debug, Default)]
-pub struct LaneStatus {
-    /// Entries read.
-    pub entries: AtomicU64,
-    /// Bytes read.
-    pub bytes: AtomicU64,
 }
 
 /// Everything that runs.

@@ -18,6 +18,7 @@ mod locate;
 mod names;
 mod open;
 mod reader;
+mod situation;
 mod verify;
 
 use catalog::{Catalog, Content, Found, Whole};
