@@ -111,12 +111,12 @@ fn quickstart() -> Dir {
     let dir = Dir::new();
     let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
     let copy = dir.path().join("examples/quickstart");
-    std::fs::create_dir_all(copy.join("work")).unwrap();
+    std::fs::create_dir_all(copy.join("site")).unwrap();
     for name in ["server", "tripline.ron"] {
         std::fs::copy(original.join(name), copy.join(name)).unwrap();
     }
     let mut server = Command::new(copy.join("server"));
-    server.arg(copy.join("work/p4root")).arg("seed");
+    server.arg(copy.join("site/p4root")).arg("seed");
     Ran(server.output().unwrap()).exits(0).quietly();
     dir
 }
