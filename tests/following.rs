@@ -137,3 +137,36 @@ fn a_folder_that_is_not_mounted_yet_is_no_gap() {
     fs::rename(&away, &folder).unwrap();
     site.catch_up();
 }
+
+#[test]
+fn a_standby_has_only_numbered_journals() {
+    let journals = small_journals(3);
+    let site = Site::new();
+    let name = |number: u64| site.live().with_file_name(format!("journal.{number}"));
+    for journal in &journals {
+        // What the journal copy has fetched so far, and then all of it.
+        let half = &journal.bytes[..journal.bytes.len() / 2];
+        fs::write(name(journal.number), half).unwrap();
+        site.catch_up();
+        fs::write(name(journal.number), &journal.bytes).unwrap();
+        site.catch_up();
+    }
+    site.assert_delivered(&journals, "a standby");
+}
+
+#[test]
+fn the_live_journal_may_be_named_by_a_link() {
+    let journals = small_journals(3);
+    let site = Site::new();
+    let elsewhere = site.root().join("logs");
+    fs::create_dir(&elsewhere).unwrap();
+    std::os::unix::fs::symlink(elsewhere.join("journal"), site.live()).unwrap();
+    for journal in &journals {
+        fs::write(elsewhere.join("journal"), &journal.bytes).unwrap();
+        site.catch_up();
+        if journal.number < 3 {
+            fs::rename(elsewhere.join("journal"), site.rotated(journal.number)).unwrap();
+        }
+    }
+    site.assert_delivered(&journals, "behind a link");
+}
