@@ -170,3 +170,50 @@ fn the_live_journal_may_be_named_by_a_link() {
     }
     site.assert_delivered(&journals, "behind a link");
 }
+
+#[test]
+fn a_start_by_number_is_not_a_servers_first_journal() {
+    let mut journals = small_journals(4);
+    // As a server writes its first: no header, no number; and it is the longest.
+    let text = String::from_utf8(journals[0].bytes.clone()).unwrap();
+    let (_, rest) = text.split_once("@ex@ 10 1700000001\n").unwrap();
+    journals[0].bytes = rest.as_bytes().to_vec();
+    let more = "@pv@ 0 @db.desc@ 9 @more@ \n@ex@ 1 2\n".repeat(50);
+    journals[0].bytes.splice(0..0, more.into_bytes());
+    for start in ["start: Journal(3)", "start: Checkpoint(3)"] {
+        let site = Site::new();
+        site.lay_out(&journals);
+        configure(&site, start);
+        site.catch_up();
+        site.assert_delivered(&journals[2..], start);
+    }
+    let site = Site::new();
+    site.lay_out(&journals);
+    site.catch_up();
+    site.assert_delivered(&journals, "from the first");
+    let mut set = site.command(&["where"]);
+    let set = set.args(["--set", "audit", "p4", "4", "--yes"]).output().unwrap();
+    assert!(set.status.success(), "{}", in_words(&set));
+    site.catch_up();
+    let text = printed(&site);
+    assert_eq!(text.matches("\"id\":\"p4/4/0\"").count(), 2);
+    assert_eq!(text.matches("\"id\":\"p4/0/0\"").count(), 1);
+}
+
+#[test]
+fn what_was_wrong_is_not_said_for_ever() {
+    let site = Site::new();
+    assert_eq!(site.until_idle().status.code(), Some(3));
+    let said = |site: &Site| {
+        let output = site.command(&["where"]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(said(&site).contains("there is no journal yet"), "{}", said(&site));
+    site.lay_out(&small_journals(2));
+    site.catch_up();
+    assert!(!said(&site).contains("there is no journal yet"), "{}", said(&site));
+    // A file that is no journal is no journal to come.
+    let other = Site::new();
+    fs::write(other.live(), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
+    assert_eq!(other.until_idle().status.code(), Some(3));
+}

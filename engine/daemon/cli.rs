@@ -20,8 +20,8 @@ pub(crate) mod exit {
     pub(crate) const IN_USE: u8 = 4;
 }
 
-/// Follows Perforce journals and logs, never loses its place, and runs
-/// listeners over every entry.
+/// Follows Perforce journals, never loses its place, and runs listeners over
+/// every entry.
 #[derive(Debug, Parser)]
 #[command(name = "tripline", version)]
 #[command(after_help = EXIT_CODES, after_long_help = EXIT_CODES)]

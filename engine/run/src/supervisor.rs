@@ -259,7 +259,7 @@ fn tracks(
             waker.subscribe(source),
             known.and_then(|p| p.cursor.clone()),
             known.is_some_and(|p| p.set_by_hand),
-            known.map_or(State::CatchingUp, |p| p.state),
+            known.map_or((State::CatchingUp, None), |p| (p.state, p.why.clone())),
             tracks.len() as u64 + 1,
         ));
     }

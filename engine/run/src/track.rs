@@ -40,7 +40,7 @@ impl Track {
         hints: Hints,
         settled: Option<Cursor>,
         set_by_hand: bool,
-        state: State,
+        (state, why): (State, Option<String>),
         seed: u64,
     ) -> Self {
         Self {
@@ -50,7 +50,7 @@ impl Track {
             settled,
             set_by_hand,
             state,
-            why: None,
+            why,
             waiting: None,
             idle: None,
             reader: None,

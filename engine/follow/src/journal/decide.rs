@@ -260,18 +260,25 @@ fn nowhere(at: &Position) -> Option<String> {
     unfinished.then(|| format!("journal {} is not there yet", at.sequence))
 }
 
-/// Whether the file claims to be the journal the position is in. One without a
-/// number inside, a server's first, is known by its proof, or, where somebody
-/// only named a number, by what its trailer or name says.
+/// Whether the file claims to be the journal the position is in.
 fn belongs(at: &Position, f: &Candidate) -> bool {
     match f.number {
         Some(number) => number == at.sequence,
-        None => {
-            at.sequence == 0
-                || matches!(f.proof, Match::Yes | Match::HeadOnly)
-                || (!at.proved && f.hint == Some(at.sequence))
-        }
+        None if at.proved => match f.proof {
+            Match::Yes | Match::HeadOnly => true,
+            // Compressed, begins as the one that was read, and not read through.
+            Match::Unknown => f.condition == Condition::Unverified,
+            Match::No => false,
+        },
+        None => may_be_meant(at, f),
     }
+}
+
+/// Whether a file without a number inside can be the one that somebody named
+/// by number: a server's first, by what its trailer or name says, or a live one
+/// that was put in another's place.
+pub(super) fn may_be_meant(at: &Position, f: &Candidate) -> bool {
+    at.sequence == 0 || f.hint == Some(at.sequence) || (at.restored && f.live)
 }
 
 /// Whether the file can come behind what was read: it is of the server's life

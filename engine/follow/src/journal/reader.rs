@@ -4,6 +4,7 @@ use super::catalog::{Content, Found};
 use super::decide::{Candidate, Condition, Decision, Match, Position, decide};
 use super::framer::{BLOCK_BYTES, Framer};
 use super::gaps::{Loss, gap};
+use super::names::Hint;
 use super::open::{Open, Read};
 use super::verify::Verifying;
 use super::{Shared, locate};
@@ -270,7 +271,11 @@ impl JournalReader {
             Err(why) => {
                 self.began_empty = true;
                 let waiting_for = Some(why);
-                let is_trouble = !self.shared.live.exists();
+                // An empty live file is a journal to come; anything else at its
+                // path, or nothing, is probably a wrong path.
+                let is_to_come =
+                    |f: &Found| f.hint == Hint::Live && f.content == Content::NotYet;
+                let is_trouble = !files.iter().any(is_to_come);
                 Ok(Some(Idle { waiting_for, is_trouble, again: Again::Later }))
             }
         }

@@ -1,7 +1,7 @@
 //! What a walk knows of itself and of the files, as the decision wants it.
 
 use super::catalog::{Content, Found, Whole};
-use super::decide::{Candidate, Condition, Match, Position};
+use super::decide::{Candidate, Condition, Match, Position, may_be_meant};
 use super::locate;
 use super::names::Hint;
 use super::reader::JournalReader;
@@ -102,6 +102,9 @@ impl JournalReader {
             return Ok(Match::Yes);
         }
         Ok(match self.cursor.as_ref().and_then(|c| c.proof.as_ref()) {
+            None if candidate.number.is_none() && !may_be_meant(at, candidate) => {
+                Match::Unknown
+            }
             // Somebody named the place: any file of that number will do.
             None if candidate.condition != Condition::Ready => Match::Unknown,
             None if candidate.size < at.offset => Match::HeadOnly,
