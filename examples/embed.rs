@@ -43,6 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             from: vec!["p4".to_owned()],
             on_gap: OnGap::Stop,
             quiet: Duration::from_secs(5),
+            writes: None,
         },
     };
 

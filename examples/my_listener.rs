@@ -68,6 +68,8 @@ impl ListenerFactory for Factory {
             // Headlines can have a hole, if it shows; a backup would say `Stop`.
             on_gap: arguments.on_gap.unwrap_or(OnGap::Notify),
             quiet: arguments.quiet.map_or(Duration::from_secs(5), |quiet| quiet.0),
+            // `check` makes sure that nobody else writes there.
+            writes: Some(context.path(&arguments.to)),
         })
     }
 }

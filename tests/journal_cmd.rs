@@ -473,3 +473,18 @@ fn the_chain_law_holds_for_a_real_server() {
         assert_eq!(ran.0.status.code(), Some(0), "{number}: {ran}");
     }
 }
+
+#[test]
+fn apply_does_not_write_over_what_it_reads() {
+    let dir = Dir::new();
+    let text = "@nx@ 0 9 @58@ 1 0 0 0 0 @/p4@ @journal@ @@ @@ @@ \n\
+        @pv@ 1 @db.counters@ @journal@ @5@ \n@ex@ 1 9\n";
+    dir.write("checkpoint.5", text);
+    dir.write("journal.5", "@vv@ 1 @db.counters@ @journal@ @5@ \n@ex@ 1 9\n");
+    for to in ["checkpoint.5", "./journal.5"] {
+        dir.run(["journal", "apply", "--to", to, "checkpoint.5", "journal.5"])
+            .exits(2)
+            .complains(["is one of the inputs", "write to another file"]);
+    }
+    assert_eq!(dir.read("checkpoint.5"), text.as_bytes());
+}

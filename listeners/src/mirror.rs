@@ -74,6 +74,7 @@ impl ListenerFactory for Factory {
             from: arguments.from,
             on_gap: arguments.on_gap.unwrap_or(OnGap::Stop),
             quiet: arguments::quiet(arguments.quiet)?,
+            writes: Some(context.path(&arguments.to)),
         })
     }
 }

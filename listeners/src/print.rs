@@ -74,6 +74,7 @@ impl ListenerFactory for Factory {
             dash if dash == Path::new("-") => None,
             file => Some(context.path(file)),
         };
+        let writes = to.clone();
         let listener = Box::new(Print {
             to,
             filter: Filter { tables: arguments.tables, ops: arguments.ops },
@@ -83,11 +84,15 @@ impl ListenerFactory for Factory {
             newest_durable: BTreeMap::new(),
             buffer: Vec::new(),
         });
+        // Devices and pipes may be shared.
+        let writes =
+            writes.filter(|to| to.metadata().is_ok_and(|m| m.is_file()) || !to.exists());
         Ok(Built {
             listener,
             from: arguments.from,
             on_gap: arguments.on_gap.unwrap_or(OnGap::Notify),
             quiet: arguments::quiet(arguments.quiet)?,
+            writes,
         })
     }
 }

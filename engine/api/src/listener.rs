@@ -168,4 +168,8 @@ pub struct Built {
     pub on_gap: OnGap,
     /// After how long without entries `no_data` is called.
     pub quiet: Duration,
+    /// The file or directory that the listener alone writes to: no other may,
+    /// and it must not be where a source keeps its files. `None` for one that
+    /// writes to no file.
+    pub writes: Option<PathBuf>,
 }

@@ -22,6 +22,9 @@ pub trait Source: Send + Sync {
     /// The directories in which a change is a reason to look now.
     fn directories(&self) -> Vec<PathBuf>;
 
+    /// Whether this is a path that the source itself follows.
+    fn is_at(&self, path: &Path) -> bool;
+
     /// Whether a change of this path, in one of the directories, is a reason to
     /// look. Called for each event of the file system, so it must be cheap.
     fn concerns(&self, path: &Path) -> bool;

@@ -65,9 +65,30 @@ impl Reading {
             if let Some(sources) = sources {
                 self.follows(&entry, built.as_ref(), sources);
             }
+            if let Some(built) = &built {
+                self.shares(&entry, built, &listeners);
+            }
             listeners.extend(ListenerId::new(&entry.name).zip(built));
         }
         listeners
+    }
+
+    /// Two writers to one file would spoil it for each other.
+    fn shares(
+        &mut self,
+        entry: &Entry<'_>,
+        built: &Built,
+        others: &[(ListenerId, Built)],
+    ) {
+        let Some(writes) = &built.writes else { return };
+        let same =
+            |other: &Built| other.writes.as_ref().is_some_and(|w| is_same(w, writes));
+        if let Some((other, _)) = others.iter().find(|(_, other)| same(other)) {
+            let message =
+                format!("`{}` and `{other}` write to the same place", entry.name);
+            self.error(entry.span.clone(), message)
+                .help("give each listener a file or a directory of its own");
+        }
     }
 
     /// What is sound and yet probably not meant.
@@ -85,6 +106,18 @@ impl Reading {
                     .label("every change of the state would wake it")
                     .also(span.clone(), "followed here")
                     .help("give the state a directory of its own");
+            }
+            for (listener, built) in &config.listeners {
+                let Some(writes) = &built.writes else { continue };
+                let is_theirs =
+                    source.directories().iter().any(|folder| is_same(folder, writes));
+                if is_theirs || source.is_at(writes) {
+                    let message = format!(
+                        "`{listener}` would write where the files of `{name}` are"
+                    );
+                    self.error(span.clone(), message)
+                        .help("give the listener a file or a directory of its own");
+                }
             }
             if !config
                 .listeners

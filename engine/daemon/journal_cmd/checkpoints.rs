@@ -20,6 +20,15 @@ pub(crate) fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
     let ApplyArgs { to, checkpoint, journals } = args;
     let files = Files { checkpoint, journals, other: to };
     files.probe_inputs(None)?;
+    for input in std::iter::once(checkpoint).chain(journals) {
+        if is_same_file(to, input) {
+            anyhow::bail!(
+                "`{}` is one of the inputs: write to another file, and move it there \
+                 when it is what you want",
+                shown(to)
+            );
+        }
+    }
     let output = Output::create(to, checkpoint)?;
     let applied = p4journal::apply(
         Lazy::new(checkpoint),
@@ -252,4 +261,11 @@ impl Read for Lazy {
         }
         Ok(count)
     }
+}
+
+/// Whether both names lead to one file.
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let inode = |path: &Path| std::fs::metadata(path).map(|m| (m.dev(), m.ino())).ok();
+    inode(a).is_some_and(|one| inode(b) == Some(one))
 }

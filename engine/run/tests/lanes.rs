@@ -201,6 +201,7 @@ impl Site {
                 from: vec!["p4".to_owned()],
                 on_gap: OnGap::Stop,
                 quiet: Duration::from_millis(20),
+                writes: None,
             },
         };
         Setup {

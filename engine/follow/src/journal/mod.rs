@@ -144,6 +144,10 @@ impl Source for JournalSource {
         self.0.directories()
     }
 
+    fn is_at(&self, path: &Path) -> bool {
+        path == self.0.live
+    }
+
     fn concerns(&self, path: &Path) -> bool {
         if path == self.0.live {
             return true;
