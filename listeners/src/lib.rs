@@ -27,6 +27,7 @@
 
 mod arguments;
 pub mod conformance;
+mod files;
 mod mirror;
 mod print;
 pub mod testing;

@@ -81,32 +81,31 @@ impl Gunzip {
     /// Reads until `buffer` is full or the stream ends with its end mark and
     /// checksum in place; what was decompressed before an error is lost.
     pub(crate) fn fill(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            match self.0.read(&mut buffer[filled..]) {
-                Ok(0) => break,
-                Ok(n) => filled += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(filled)
+        let (filled, failed) = self.read(buffer);
+        failed.map_or(Ok(filled), Err)
     }
 
     /// Like [`Gunzip::fill`], but an error after some bytes is only the end of
     /// them: for a look at the start of a file that is still being written.
     pub(crate) fn peek(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self.read(buffer) {
+            (0, Some(error)) => Err(error),
+            (filled, _) => Ok(filled),
+        }
+    }
+
+    /// How many bytes came, and what went wrong behind them.
+    fn read(&mut self, buffer: &mut [u8]) -> (usize, Option<io::Error>) {
         let mut filled = 0;
         while filled < buffer.len() {
             match self.0.read(&mut buffer[filled..]) {
                 Ok(0) => break,
                 Ok(n) => filled += n,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) if filled > 0 => break,
-                Err(e) => return Err(e),
+                Err(e) => return (filled, Some(e)),
             }
         }
-        Ok(filled)
+        (filled, None)
     }
 }
 

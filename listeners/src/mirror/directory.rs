@@ -14,6 +14,7 @@
 
 use super::current::Current;
 use super::scan::{self, BLOCK_BYTES, Belief, Whole};
+use crate::files::read_at;
 use p4journal::Head;
 use sha2::{Digest as _, Sha256};
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -410,7 +411,7 @@ fn difference(file: &File, offset: u64, bytes: &[u8]) -> io::Result<Option<u64>>
     let mut at = offset;
     for wanted in bytes.chunks(BLOCK_BYTES) {
         let found = &mut found[..wanted.len()];
-        let count = scan::read_at(file, found, at)?;
+        let count = read_at(file, found, at)?;
         let same = found[..count].iter().zip(wanted).take_while(|(a, b)| a == b).count();
         if same < wanted.len() {
             return Ok(Some(at + same as u64));
@@ -427,7 +428,7 @@ fn checksum(file: &File, length: u64) -> io::Result<String> {
     let mut block = vec![0; BLOCK_BYTES];
     let mut offset = 0;
     loop {
-        let count = scan::read_at(file, &mut block, offset)?;
+        let count = read_at(file, &mut block, offset)?;
         if count == 0 {
             break;
         }

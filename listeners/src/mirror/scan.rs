@@ -1,9 +1,9 @@
 //! How far a journal file is whole: read from its own bytes, in bounded memory.
 
+use crate::files::read_at;
 use p4journal::{Head, Piece, Splitter, Trailer, resync, starts_record};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use tripline_api::{Cursor, Place, Proof};
 
 /// What a file holds up to the end of its last whole piece.
@@ -195,20 +195,6 @@ impl Whole {
         let proof = Proof::new((0, 0), &head, &before);
         Ok(Cursor { place, proof: Some(proof), next: self.next })
     }
-}
-
-/// Reads until the buffer is full or the file ends.
-pub(super) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 /// How much of a file's start is read to tell its number: some 64 notes may

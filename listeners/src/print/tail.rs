@@ -1,9 +1,9 @@
 //! The end of a file of JSON lines: what is whole, and what was written last.
 
+use crate::files::read_at;
 use serde::Deserialize;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use tripline_api::{Place, SourceId};
 
 /// The newest line of a source.
@@ -137,19 +137,6 @@ fn line_start(file: &File, at: u64, floor: u64) -> io::Result<Option<u64>> {
         end = start;
     }
     Ok((floor == 0).then_some(0))
-}
-
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 /// How every line begins.
