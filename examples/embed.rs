@@ -41,6 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         built: Built {
             listener: Box::new(Submits(Arc::clone(&counts))),
             from: vec!["p4".to_owned()],
+            only_journals: false,
             on_gap: OnGap::Stop,
             quiet: Duration::from_secs(5),
             writes: None,

@@ -19,8 +19,8 @@ use std::process::ExitCode;
 use std::sync::LazyLock;
 use std::time::Duration;
 use tripline_api::{
-    Args, ArgsError, BuildContext, Built, Entry, FriendlyDuration, Gap, ListenError,
-    Listener, ListenerFactory, OnGap, View, write_gap,
+    Args, ArgsError, BuildContext, Built, Entry, Flushed, FriendlyDuration, Gap,
+    ListenError, Listener, ListenerFactory, OnGap, View, write_gap,
 };
 
 /// The listeners that come with Tripline, and behind them this one.
@@ -65,6 +65,7 @@ impl ListenerFactory for Factory {
             // Paths are relative to the configuration, not to where one stands.
             listener: Box::new(Headlines { to: context.path(&arguments.to), file: None }),
             from: arguments.from,
+            only_journals: false,
             // Headlines can have a hole, if it shows; a backup would say `Stop`.
             on_gap: arguments.on_gap.unwrap_or(OnGap::Notify),
             quiet: arguments.quiet.map_or(Duration::from_secs(5), |quiet| quiet.0),
@@ -109,10 +110,11 @@ impl Listener for Headlines {
 
     // `Ok` promises that everything listened to is on the disk: the cursor
     // passes it and it never comes again.
-    fn flush(&mut self) -> Result<(), ListenError> {
-        let Some(file) = &self.file else { return Ok(()) };
+    fn flush(&mut self) -> Result<Flushed, ListenError> {
+        let Some(file) = &self.file else { return Ok(Flushed::All) };
         let synced = file.sync_data();
-        self.must("cannot sync", synced)
+        self.must("cannot sync", synced)?;
+        Ok(Flushed::All)
     }
 
     // Something is lost, and `on_gap` says to go on: put it on record.

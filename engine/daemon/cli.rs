@@ -5,7 +5,8 @@
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::path::PathBuf;
-use tripline_api::{SourceId, Start};
+use std::time::Duration;
+use tripline_api::{FriendlyDuration, SourceId, Start};
 
 /// Exit codes, as `--help` documents them. 0 is success everywhere.
 pub(crate) mod exit {
@@ -71,13 +72,31 @@ SIGTERM and SIGINT stop it cleanly, SIGHUP reloads the configuration.
 
 Examples:
   tripline run tripline.ron
-  tripline run tripline.ron --until-idle    # for cron, for catching up")]
+  tripline run tripline.ron --until-idle    # for cron, for catching up
+  tripline run tripline.ron --poll=5s       # where no directory can be watched")]
 pub(crate) struct RunArgs {
     /// The configuration.
     pub(crate) config: PathBuf,
     /// Process all there is, wait until every listener has settled it, and exit.
     #[arg(long)]
     pub(crate) until_idle: bool,
+    /// Use no file-system events: look at everything each DURATION, 1s unless
+    /// given (`--poll=10s`).
+    ///
+    /// Without this, events say where to look; where they cannot be believed,
+    /// on network file systems, in overlays and wherever a directory cannot be
+    /// watched, everything is looked at each second all the same. So this is
+    /// for hosts on which no watches are to be used at all, or on which a look
+    /// each second is too often.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1s",
+        value_parser = parse_poll
+    )]
+    pub(crate) poll: Option<Duration>,
 }
 
 /// Arguments of `tripline check`.
@@ -117,10 +136,15 @@ PLACE is `start`, `end`, a journal number such as `12`, a number and a byte
 offset such as `12:3456`, or `checkpoint:12` for a database that was recovered
 from checkpoint 12. The daemon must not be running while a place is set.
 
+SOURCE is the name of a source. Of a source with many logs it means all of them,
+and PLACE is `start` or `end`; SOURCE:PATH is one log, and there PLACE can be
+a number and an offset too, in the file that is written to.
+
 Examples:
   tripline where tripline.ron
   tripline where tripline.ron --json
-  tripline where tripline.ron --set standby p4 checkpoint:12")]
+  tripline where tripline.ron --set standby p4 checkpoint:12
+  tripline where tripline.ron --set central auth:/var/log/auth.log end")]
 pub(crate) struct WhereArgs {
     /// The configuration.
     pub(crate) config: PathBuf,
@@ -361,6 +385,20 @@ pub(crate) fn parse_place(text: &str) -> Result<Start, String> {
         )
     })
 }
+
+/// A pause between two looks at everything.
+fn parse_poll(text: &str) -> Result<Duration, String> {
+    let FriendlyDuration(poll) = FriendlyDuration::try_from(text.to_owned())?;
+    match (POLL_MIN..=POLL_MAX).contains(&poll) {
+        true => Ok(poll),
+        false => Err(format!("it must lie between {POLL_MIN:?} and {POLL_MAX:?}")),
+    }
+}
+
+/// Looking more often than this is a busy loop.
+const POLL_MIN: Duration = Duration::from_millis(10);
+/// A day: no clock has trouble with it.
+const POLL_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 fn parse_source(text: &str) -> Result<SourceId, String> {
     SourceId::new(text).ok_or_else(|| {

@@ -162,8 +162,9 @@ impl Reading {
         let state_path = state.and_then(|field| self.state(field));
         let names = sources.map(|field| self.names(field));
         let built_sources = sources.map(|field| self.sources(field));
+        let built = built_sources.as_deref().unwrap_or_default();
         let built_listeners =
-            listeners.map(|field| self.listeners(field, names.as_deref()));
+            listeners.map(|field| self.listeners(field, names.as_deref(), built));
         let config = Config {
             path: self.path.clone(),
             state: state_path?,

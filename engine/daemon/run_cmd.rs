@@ -39,7 +39,7 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<ExitCod
     let mut store: Box<dyn Store> = Box::new(SqliteStore::open(&config.state)?);
     loop {
         let state = config.state.clone();
-        let (mut engine, progress) = start(config, store, args.until_idle)?;
+        let (mut engine, progress) = start(config, store, args)?;
         let next = match args.until_idle {
             true => follow_until_idle(&mut engine, progress, &signals),
             false => follow(args, registry, &state, &signals),
@@ -87,16 +87,20 @@ fn load(args: &RunArgs, registry: &Registry) -> Result<Config, ConfigError> {
 fn start(
     config: Config,
     store: Box<dyn Store>,
-    until_idle: bool,
+    args: &RunArgs,
 ) -> anyhow::Result<(Engine, Progress)> {
-    let progress = Progress::new(&config, until_idle);
+    let progress = Progress::new(&config, args.until_idle);
     let events = Arc::new(Report::new(&config.path));
     let listeners = config.listeners.into_iter();
+    let mut options = Options { until_idle: args.until_idle, ..Options::default() };
+    if let Some(poll) = args.poll {
+        (options.events, options.poll) = (false, poll);
+    }
     let engine = Engine::start(Setup {
         sources: config.sources,
         listeners: listeners.map(|(id, built)| LaneSetup { id, built }).collect(),
         store,
-        options: Options { until_idle, ..Options::default() },
+        options,
         events,
     })?;
     Ok((engine, progress))

@@ -1,14 +1,21 @@
 //! `tripline where`: where every listener is, and how to put it elsewhere.
 
-use crate::cli::{WhereArgs, exit, parse_place};
+mod set;
+mod table;
+
+use crate::cli::WhereArgs;
 use crate::config::{Config, Registry};
 use crate::diagnose::shown;
-use anyhow::{Context as _, bail};
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use anyhow::Context as _;
+use base64::Engine as _;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tripline_api::{Change, Cursor, Key, ListenerId, Progress, Source, Store as _};
-use tripline_store::{LockError, OpenError, SqliteStore, StateLock};
+use tripline_api::{Behind, Cursor, ListenerId, Progress, Settled, Source, Store as _};
+use tripline_store::{OpenError, SqliteStore};
 
 /// Shows the places of all listeners, or moves one.
 ///
@@ -18,16 +25,21 @@ use tripline_store::{LockError, OpenError, SqliteStore, StateLock};
 pub(crate) fn run(args: &WhereArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
     let config = Config::load(&args.config, registry)?;
     match args.set.as_slice() {
-        [listener, source, place] => set(&config, listener, source, place, args.yes),
+        [listener, source, place] => set::set(&config, listener, source, place, args.yes),
         _ => show(&config, args.json),
     }
 }
 
-/// One listener on one source, as it is shown.
+/// One listener on one source, or on one log of it, as it is shown.
+#[derive(Clone)]
 struct Row<'a> {
     listener: &'a ListenerId,
     source: &'a Arc<dyn Source>,
+    log: Option<Arc<Path>>,
     known: Option<Progress>,
+    /// What the listener is doing; of logs that is the same for all.
+    state: &'static str,
+    why: Option<String>,
     /// `None` when the source cannot be looked at now.
     bytes_behind: Option<u64>,
 }
@@ -40,13 +52,15 @@ fn show(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
         Err(error) => return Err(error.into()),
     };
     let rows = rows(config, &known)?;
-    let mut out = io::stdout().lock();
+    let mut out = io::BufWriter::new(io::stdout().lock());
     if json {
         let rows: Vec<_> = rows.iter().map(Row::json).collect();
         writeln!(out, "{}", serde_json::Value::Array(rows))?;
     } else {
-        write_table(&mut out, &rows, &shown(&config.path))?;
+        let is_terminal = io::stdout().is_terminal();
+        table::write(&mut out, &rows, &shown(&config.path), is_terminal)?;
     }
+    out.flush()?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -55,23 +69,71 @@ fn rows<'a>(config: &'a Config, known: &[Progress]) -> anyhow::Result<Vec<Row<'a
     for (listener, built) in &config.listeners {
         for name in &built.from {
             let source = source_of(config, name)?;
-            let key = Key { source: source.id().clone(), listener: listener.clone() };
-            let known = known.iter().find(|p| p.key == key).cloned();
-            let cursor = known.as_ref().and_then(|p| p.cursor.as_ref());
-            let bytes_behind = source.behind(cursor).map_err(|error| {
-                eprintln!("tripline: {}: {error}", source.id());
-            });
-            let bytes_behind = bytes_behind.ok();
-            rows.push(Row { listener, source, known, bytes_behind });
+            let is_mine = |p: &&Progress| {
+                p.key.listener == *listener && p.key.source == *source.id()
+            };
+            let known: BTreeMap<_, _> = known
+                .iter()
+                .filter(is_mine)
+                .map(|progress| (progress.key.log.clone(), progress))
+                .collect();
+            rows.extend(rows_of(listener, source, &known));
         }
     }
     Ok(rows)
 }
 
+/// A row for a journal, or for each log there is or was.
+fn rows_of<'a>(
+    listener: &'a ListenerId,
+    source: &'a Arc<dyn Source>,
+    known: &BTreeMap<Option<Arc<Path>>, &Progress>,
+) -> Vec<Row<'a>> {
+    let behind = source.behind(&settled(known.values().copied())).map_err(|error| {
+        eprintln!("tripline: {}: {error}", source.id());
+    });
+    let behind: Option<Behind> = behind.ok();
+    let whole = known.get(&None);
+    let mut logs: BTreeSet<_> = known.keys().cloned().collect();
+    logs.extend(behind.iter().flat_map(BTreeMap::keys).cloned());
+    if logs.len() > 1 && !source.is_journal() {
+        // What is true of the source as a whole is in the row of each log.
+        logs.remove(&None);
+    }
+    if logs.is_empty() {
+        logs.insert(None);
+    }
+    let row = |log: Option<Arc<Path>>| Row {
+        listener,
+        source,
+        known: known.get(&log).map(|known| (*known).clone()),
+        state: whole.map_or("catching_up", |p| p.state.name()),
+        why: whole.and_then(|p| p.why.clone()),
+        bytes_behind: behind.as_ref().map(|b| b.get(&log).copied().unwrap_or(0)),
+        log,
+    };
+    logs.into_iter().map(row).collect()
+}
+
+/// The cursors among what is known of a listener on a source.
+fn settled<'a>(known: impl IntoIterator<Item = &'a Progress>) -> Settled {
+    known
+        .into_iter()
+        .filter_map(|row| Some((row.key.log.clone(), row.cursor.clone()?)))
+        .collect()
+}
+
 impl Row<'_> {
+    /// Where the listener is. A source of logs is in no place itself.
+    fn cursor(&self) -> Option<&Cursor> {
+        let known = self.known.as_ref()?;
+        let is_place = self.source.is_journal() || self.log.is_some();
+        known.cursor.as_ref().filter(|_| is_place)
+    }
+
     fn json(&self) -> serde_json::Value {
-        let cursor = self.known.as_ref().and_then(|p| p.cursor.as_ref());
-        serde_json::json!({
+        let cursor = self.cursor();
+        let mut json = serde_json::json!({
             "source": self.source.id().as_str(),
             "listener": self.listener.as_str(),
             "sequence": cursor.map(|c| c.place.sequence),
@@ -79,155 +141,37 @@ impl Row<'_> {
             "offset": cursor.map(|c| c.place.offset),
             "bytes_behind": self.bytes_behind,
             "entries_settled": self.known.as_ref().map_or(0, |p| p.entries_settled),
-            "state": self.state(),
-            "why": self.known.as_ref().and_then(|p| p.why.as_deref()),
+            "state": self.state,
+            "why": self.why,
             "last_entry": self.last_entry(),
-        })
-    }
-
-    fn state(&self) -> &'static str {
-        self.known.as_ref().map_or("catching_up", |p| p.state.name())
+        });
+        if !self.source.is_journal() {
+            json["path"] = self.log.as_deref().map_or(serde_json::Value::Null, path_json);
+        }
+        json
     }
 
     fn last_entry(&self) -> Option<String> {
         let seconds = self.known.as_ref()?.last_entry?;
         Some(jiff::Timestamp::from_second(seconds).ok()?.to_string())
     }
+}
 
-    fn cells(&self) -> [String; 9] {
-        let cursor = self.known.as_ref().and_then(|p| p.cursor.as_ref());
-        let number = |n: Option<u64>| n.map_or_else(|| "-".to_owned(), |n| n.to_string());
-        [
-            self.listener.to_string(),
-            self.source.id().to_string(),
-            self.state().to_owned(),
-            number(cursor.map(|c| c.place.sequence)),
-            number(cursor.map(line)),
-            number(cursor.map(|c| c.place.offset)),
-            number(self.known.as_ref().map(|p| p.entries_settled)),
-            number(self.bytes_behind),
-            self.last_entry().unwrap_or_else(|| "-".to_owned()),
-        ]
+/// A path as in the entries.
+fn path_json(path: &Path) -> serde_json::Value {
+    match path.to_str() {
+        Some(text) => text.into(),
+        None => {
+            let bytes = path.as_os_str().as_bytes();
+            let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+            serde_json::json!({ "base64": text })
+        }
     }
 }
 
 /// Lines count from 1, as in the entries.
 const fn line(cursor: &Cursor) -> u64 {
     cursor.place.line + 1
-}
-
-const HEADINGS: [&str; 9] = [
-    "LISTENER",
-    "SOURCE",
-    "STATE",
-    "SEQUENCE",
-    "LINE",
-    "OFFSET",
-    "ENTRIES",
-    "BYTES BEHIND",
-    "LAST ENTRY",
-];
-
-fn write_table(
-    out: &mut impl io::Write,
-    rows: &[Row<'_>],
-    config: &str,
-) -> io::Result<()> {
-    let cells: Vec<_> = rows.iter().map(Row::cells).collect();
-    let mut widths = HEADINGS.map(str::len);
-    for row in &cells {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.len());
-        }
-    }
-    write_cells(out, &HEADINGS.map(str::to_owned), &widths)?;
-    for row in &cells {
-        write_cells(out, row, &widths)?;
-    }
-    for row in rows {
-        if let Some(why) = row.known.as_ref().and_then(|p| p.why.as_ref()) {
-            let why = why.replace("CONFIG", config);
-            let why = crate::terminal::printable(&why);
-            writeln!(out, "{}: {}: {why}", row.listener, row.state())?;
-        }
-    }
-    Ok(())
-}
-
-fn write_cells(
-    out: &mut impl io::Write,
-    cells: &[String; 9],
-    widths: &[usize; 9],
-) -> io::Result<()> {
-    let mut line = String::new();
-    for (index, (cell, width)) in cells.iter().zip(widths).enumerate() {
-        // Words to the left, numbers to the right.
-        if (3..8).contains(&index) {
-            line += &format!("{cell:>width$}  ");
-        } else {
-            line += &format!("{cell:<width$}  ");
-        }
-    }
-    writeln!(out, "{}", line.trim_end())
-}
-
-fn set(
-    config: &Config,
-    listener: &str,
-    source: &str,
-    place: &str,
-    yes: bool,
-) -> anyhow::Result<ExitCode> {
-    let Some((listener, built)) =
-        config.listeners.iter().find(|(id, _)| id.as_str() == listener)
-    else {
-        let names: Vec<_> = config.listeners.iter().map(|(id, _)| id.as_str()).collect();
-        bail!("there is no listener `{listener}`; there is {}", names.join(", "));
-    };
-    if !built.from.iter().any(|name| name == source) {
-        bail!(
-            "{listener} does not follow `{source}`; it follows {}",
-            built.from.join(", ")
-        );
-    }
-    let source = source_of(config, source)?;
-    let wanted = parse_place(place).map_err(anyhow::Error::msg)?;
-    let _lock = match StateLock::take(&config.state) {
-        Ok(lock) => lock,
-        Err(error @ LockError::Held { .. }) => {
-            eprintln!("tripline: {error}: stop it before you move a cursor");
-            return Ok(ExitCode::from(exit::IN_USE));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let mut store = SqliteStore::open(&config.state)?;
-    let key = Key { source: source.id().clone(), listener: listener.clone() };
-    let known = store.progress()?.into_iter().find(|p| p.key == key);
-    let before = known.and_then(|p| p.cursor);
-    let place = source.find(&wanted, before.as_ref())?;
-    let from = before.map_or_else(|| "the beginning".to_owned(), |c| c.place.to_string());
-    if !yes
-        && !confirmed(&format!(
-            "move {listener} on {} from {from} to {place}?",
-            key.source
-        ))?
-    {
-        eprintln!("tripline: nothing was moved");
-        return Ok(ExitCode::from(exit::FAILED));
-    }
-    store.commit(&[Change::SetByHand { key, cursor: Cursor::unproved(place) }])?;
-    eprintln!("tripline: {listener} was at {from} and is now at {place}");
-    Ok(ExitCode::SUCCESS)
-}
-
-fn confirmed(question: &str) -> anyhow::Result<bool> {
-    if !io::stdin().is_terminal() {
-        bail!("{question} Say --yes: there is no terminal to ask on");
-    }
-    eprint!("tripline: {question} [y/N] ");
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 fn source_of<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a Arc<dyn Source>> {

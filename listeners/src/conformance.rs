@@ -4,11 +4,15 @@
 //! into a directory, and how to read back what it wrote. [`conforms`] runs the
 //! suite over one of them, and panics with a sentence where it fails.
 
+mod logs;
+
+use crate::forward::receiver::Receiver;
 use crate::testing::{Feed, OwnedBatch};
 use std::path::Path;
+use std::time::{Duration, Instant};
 use tripline_api::{
-    Args, Begin, BuildContext, Built, Cursor, Gap, GapKind, Listener, ListenerFactory,
-    OnGap, Place,
+    Args, Begin, BuildContext, Built, Cursor, Flushed, Gap, GapKind, Listener,
+    ListenerFactory, OnGap, Place, Settled,
 };
 
 /// How the suite handles one kind of listener.
@@ -16,7 +20,9 @@ pub struct Kind {
     /// The factory's name.
     pub name: &'static str,
     /// Arguments that let it follow the source `p4` and write below the
-    /// directory of the configuration.
+    /// directory of the configuration. For one that writes to the network
+    /// `{receiver}` in them stands for the address, `host:port`, of a receiver
+    /// that keeps whole lines in the file `received` there.
     pub arguments: &'static str,
     /// What it has written below that directory, in order, piece by piece.
     pub output: fn(&Path) -> Vec<Vec<u8>>,
@@ -36,6 +42,12 @@ pub enum Promise {
 /// A row for every listener there is.
 pub static KINDS: &[Kind] = &[
     Kind {
+        name: "Forward",
+        arguments: r#"(from: ["p4"], to: "tcp://{receiver}", format: Lines)"#,
+        output: |directory| lines_of(&directory.join("received")),
+        promise: Promise::AtLeastOnce,
+    },
+    Kind {
         name: "Mirror",
         arguments: r#"(from: ["p4"], to: "out")"#,
         output: files,
@@ -44,7 +56,7 @@ pub static KINDS: &[Kind] = &[
     Kind {
         name: "Print",
         arguments: r#"(from: ["p4"], to: "out.jsonl")"#,
-        output: lines,
+        output: |directory| lines_of(&directory.join("out.jsonl")),
         promise: Promise::Once,
     },
 ];
@@ -55,7 +67,10 @@ pub static KINDS: &[Kind] = &[
 ///
 /// Where the listener does not conform; says how.
 pub fn conforms(factory: &dyn ListenerFactory, kind: &Kind, scratch: &Path) {
-    let suite = Suite { factory, kind, scratch };
+    let receiver = kind.arguments.contains(RECEIVER).then(|| {
+        Receiver::start().unwrap_or_else(|error| panic!("cannot receive: {error}"))
+    });
+    let suite = Suite { factory, kind, scratch, receiver };
     suite.describes_itself();
     suite.refuses_what_it_does_not_know();
     suite.needs_no_entries();
@@ -63,13 +78,18 @@ pub fn conforms(factory: &dyn ListenerFactory, kind: &Kind, scratch: &Path) {
         suite.survives_a_crash_anywhere(name, &feed);
     }
     suite.takes_a_gap();
+    suite.takes_logs();
 }
 
 struct Suite<'a> {
     factory: &'a dyn ListenerFactory,
     kind: &'a Kind,
     scratch: &'a Path,
+    receiver: Option<Receiver>,
 }
+
+/// Stands in a row's arguments for the receiver's address.
+const RECEIVER: &str = "{receiver}";
 
 impl Suite<'_> {
     fn describes_itself(&self) {
@@ -92,7 +112,8 @@ impl Suite<'_> {
 
     fn refuses_what_it_does_not_know(&self) {
         let name = self.kind.name;
-        let inner = self.kind.arguments.trim_end_matches(')');
+        let arguments = self.arguments();
+        let inner = arguments.trim_end_matches(')');
         let text = format!("{inner}, no_such_argument: 1)");
         let directory = self.directory("refused");
         let Err(error) = self.factory.build(&Args::new(&text), &context(&directory))
@@ -127,12 +148,12 @@ impl Suite<'_> {
     /// Crashes behind every batch, with and without a flush before, and once
     /// more in the middle of what comes again.
     fn survives_a_crash_anywhere(&self, name: &str, feed: &Feed) {
-        let batches = feed.batches(None, BATCH_BYTES);
+        let batches = feed.unsettled(&Settled::new(), BATCH_BYTES);
         let wanted = self.undisturbed(name, feed);
         for crash in 0..=batches.len() {
             for flush_every in [1, 3, usize::MAX] {
                 let directory = self.directory(&format!("{name}-{crash}-{flush_every}"));
-                let mut settled = None;
+                let mut settled = Settled::new();
                 let mut run = |batches_max| {
                     let listener = &mut *self.build(&directory).listener;
                     self.run(listener, feed, &mut settled, flush_every, batches_max);
@@ -141,7 +162,7 @@ impl Suite<'_> {
                 run(2);
                 run(usize::MAX);
                 let case = format!("{name}, crash at {crash}, flush every {flush_every}");
-                self.compare(&case, &wanted, &(self.kind.output)(&directory));
+                self.compare(&case, &wanted, &self.output(&directory));
                 _ = std::fs::remove_dir_all(&directory);
             }
         }
@@ -150,8 +171,8 @@ impl Suite<'_> {
     fn undisturbed(&self, name: &str, feed: &Feed) -> Vec<Vec<u8>> {
         let directory = self.directory(&format!("{name}-undisturbed"));
         let listener = &mut *self.build(&directory).listener;
-        self.run(listener, feed, &mut None, usize::MAX, usize::MAX);
-        let output = (self.kind.output)(&directory);
+        self.run(listener, feed, &mut Settled::new(), usize::MAX, usize::MAX);
+        let output = self.output(&directory);
         assert!(!output.is_empty(), "{}: nothing was written", self.kind.name);
         output
     }
@@ -162,20 +183,42 @@ impl Suite<'_> {
         &self,
         listener: &mut dyn Listener,
         feed: &Feed,
-        settled: &mut Option<Cursor>,
+        settled: &mut Settled,
         flush_every: usize,
         batches_max: usize,
     ) {
-        let begun = self.must(listener.begin(&feed.begin(settled.as_ref())), "begin");
-        let cursor = begun.or_else(|| settled.clone());
-        let batches = feed.batches(cursor.map(|cursor| cursor.place), BATCH_BYTES);
+        let begun = self.begin(listener, feed, settled);
+        let from = begun.map_or_else(|| settled.clone(), |c| Settled::from([(None, c)]));
+        let batches = feed.unsettled(&from, BATCH_BYTES);
+        let mut pending = Settled::new();
         for (index, batch) in batches.iter().take(batches_max).enumerate() {
             self.must(batch.deliver(listener), "listen");
+            pending.insert(batch.log().cloned(), batch.end().clone());
             let is_last = index + 1 == batches.len();
             if is_last || (index + 1).is_multiple_of(flush_every) {
-                self.must(listener.flush(), "flush");
-                *settled = Some(batch.end().clone());
+                self.settle(listener);
+                settled.append(&mut pending);
             }
+        }
+    }
+
+    fn begin(
+        &self,
+        listener: &mut dyn Listener,
+        feed: &Feed,
+        settled: &Settled,
+    ) -> Option<Cursor> {
+        self.must(listener.begin(&feed.begin(settled.get(&None))), "begin")
+    }
+
+    /// Flushes, and waits until it is done.
+    fn settle(&self, listener: &mut dyn Listener) {
+        let since = Instant::now();
+        let mut is_flushed = self.must(listener.flush(), "flush") == Flushed::All;
+        while !is_flushed {
+            assert!(since.elapsed() < SETTLE_MAX, "{}: never flushed", self.kind.name);
+            std::thread::yield_now();
+            is_flushed = self.must(listener.is_flushed(), "is_flushed");
         }
     }
 
@@ -193,9 +236,11 @@ impl Suite<'_> {
         self.must(batches[0].deliver(&mut *listener), "listen");
         let gap = Gap {
             source: feed.source().clone(),
+            log: None,
             kind: GapKind::Missing,
             from: batches[0].end().place,
             to: Place::start_of(0, 3),
+            proof: None,
             missing: Some((2, 2)),
             bytes: None,
             why: "journal 2 is gone".into(),
@@ -203,7 +248,8 @@ impl Suite<'_> {
         };
         self.must(listener.gap(&gap), "gap");
         self.must(batches[1].deliver(&mut *listener), "listen behind a gap");
-        self.must(listener.flush(), "flush");
+        self.settle(&mut *listener);
+        assert!(!self.output(&directory).is_empty(), "{}: nothing", self.kind.name);
     }
 
     fn compare(&self, case: &str, wanted: &[Vec<u8>], found: &[Vec<u8>]) {
@@ -217,7 +263,12 @@ impl Suite<'_> {
             ),
             Promise::AtLeastOnce => {
                 let missing = wanted.iter().find(|piece| !found.contains(piece));
-                assert!(missing.is_none(), "{name}, {case}: something is missing");
+                assert!(
+                    missing.is_none(),
+                    "{name}, {case}: something is missing:\n{}\n{}",
+                    show(wanted),
+                    show(found)
+                );
                 let extra = found.iter().find(|piece| !wanted.contains(piece));
                 assert!(extra.is_none(), "{name}, {case}: something is too much");
             }
@@ -226,10 +277,25 @@ impl Suite<'_> {
 
     fn build(&self, directory: &Path) -> Built {
         let built =
-            self.factory.build(&Args::new(self.kind.arguments), &context(directory));
+            self.factory.build(&Args::new(&self.arguments()), &context(directory));
         built.unwrap_or_else(|error| {
             panic!("{}: its row's arguments do not build: {error}", self.kind.name)
         })
+    }
+
+    fn arguments(&self) -> String {
+        let address = self.receiver.as_ref().map(|receiver| receiver.address());
+        let address = address.map_or_else(String::new, |address| address.to_string());
+        self.kind.arguments.replace(RECEIVER, &address)
+    }
+
+    fn output(&self, directory: &Path) -> Vec<Vec<u8>> {
+        if let Some(receiver) = &self.receiver {
+            let received = self.must(receiver.take_lines(), "receive");
+            let written = std::fs::write(directory.join("received"), received);
+            self.must(written, "keep what was received");
+        }
+        (self.kind.output)(directory)
     }
 
     fn directory(&self, name: &str) -> std::path::PathBuf {
@@ -299,6 +365,9 @@ const HOSTILE: &[u8] = b"@vv@ 1 @db.counters@ @journal@ @7@ \n\
     @pv@ 0 @db.desc@ 5 @torn in the mid\n@ex@ 1 3\n\
     @ex@ nobody never\n@ex@ 18446744073709551615 9223372036854775807\n";
 
+/// So long a listener may take to say that it has flushed.
+const SETTLE_MAX: Duration = Duration::from_secs(60);
+
 /// So small that a batch holds an entry or two.
 const BATCH_BYTES: usize = 100;
 
@@ -314,9 +383,9 @@ fn files(directory: &Path) -> Vec<Vec<u8>> {
     names.into_iter().map(read).collect()
 }
 
-/// A line of `out.jsonl` is a piece.
-fn lines(directory: &Path) -> Vec<Vec<u8>> {
-    let content = std::fs::read(directory.join("out.jsonl")).unwrap_or_default();
+/// A line of the file is a piece.
+fn lines_of(file: &Path) -> Vec<Vec<u8>> {
+    let content = std::fs::read(file).unwrap_or_default();
     content.split_inclusive(|&byte| byte == b'\n').map(<[u8]>::to_vec).collect()
 }
 

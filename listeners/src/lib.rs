@@ -28,6 +28,7 @@
 mod arguments;
 pub mod conformance;
 mod files;
+mod forward;
 mod mirror;
 mod print;
 pub mod testing;
@@ -36,7 +37,8 @@ use tripline_api::ListenerFactory;
 
 /// Every kind of listener: the words that may stand before the parenthesis in
 /// `listeners`.
-pub static ALL: &[&dyn ListenerFactory] = &[&mirror::Factory, &print::Factory];
+pub static ALL: &[&dyn ListenerFactory] =
+    &[&forward::Factory, &mirror::Factory, &print::Factory];
 
 /// The factory of the listeners that the configuration calls `name`.
 pub fn find(name: &str) -> Option<&'static dyn ListenerFactory> {

@@ -16,8 +16,8 @@ use directory::{Directory, Known};
 use serde::Deserialize;
 use std::path::PathBuf;
 use tripline_api::{
-    Args, ArgsError, Begin, BuildContext, Built, Cursor, FriendlyDuration, ListenError,
-    Listener, ListenerFactory, OnGap, Place, View,
+    Args, ArgsError, Begin, BuildContext, Built, Cursor, Flushed, FriendlyDuration,
+    ListenError, Listener, ListenerFactory, OnGap, Place, View,
 };
 
 /// Makes [`Mirror`]s.
@@ -72,6 +72,7 @@ impl ListenerFactory for Factory {
         Ok(Built {
             listener: Box::new(Mirror::new(context.path(&arguments.to))),
             from: arguments.from,
+            only_journals: true,
             on_gap: arguments.on_gap.unwrap_or(OnGap::Stop),
             quiet: arguments::quiet(arguments.quiet)?,
             writes: Some(context.path(&arguments.to)),
@@ -208,7 +209,7 @@ impl Listener for Mirror {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), ListenError> {
+    fn flush(&mut self) -> Result<Flushed, ListenError> {
         if let Some(why) = &self.must_begin {
             return Err(ListenError::Retry(why.clone()));
         }
@@ -223,7 +224,7 @@ impl Listener for Mirror {
             self.must_begin = Some(why.clone());
             return Err(ListenError::Retry(why));
         }
-        Ok(())
+        Ok(Flushed::All)
     }
 }
 

@@ -3,23 +3,24 @@
 //! Each line carries the entry's id, and the file's own tail tells which entries
 //! are in it: after a crash they are skipped when they come again, so that a
 //! file has each line once. `print/output.rs` has the file, `print/tail.rs`
-//! reads its end.
+//! reads its end, `print/written.rs` remembers what is in it.
 
 mod output;
 mod tail;
+mod written;
 
 use crate::arguments;
 use output::Output;
 use p4journal::{Op, Record};
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tail::Newest;
 use tripline_api::{
-    Args, ArgsError, Begin, BuildContext, Built, Cursor, Entry, FriendlyDuration, Gap,
-    ListenError, Listener, ListenerFactory, OnGap, Secrets, SourceId, View, write_entry,
-    write_gap,
+    Args, ArgsError, Batch, Begin, BuildContext, Built, Cursor, Entry, Flushed,
+    FriendlyDuration, Gap, ListenError, Listener, ListenerFactory, OnGap, Secrets, View,
+    write_entry, write_gap,
 };
+use written::{Stretch, Written};
 
 /// Makes [`Print`]s.
 pub(crate) struct Factory;
@@ -33,7 +34,8 @@ impl ListenerFactory for Factory {
         "Writes entries as JSON objects, one a line, to the file `to` (mode 0600, as \
          entries may hold what is private) or, with `to: \"-\"`, to standard output. \
          `tables` and `ops` choose which: without them it is all entries; with them, \
-         the records of these tables and operators. Hashes of passwords and tickets \
+         the records of these tables and operators. A line of a log becomes an object \
+         with its `path` and its `text`. Hashes of passwords and tickets \
          are replaced by \"[redacted]\" unless `secrets: Keep`. A gap becomes a line \
          with `gap` in it.\n\
          \n\
@@ -75,13 +77,14 @@ impl ListenerFactory for Factory {
             file => Some(context.path(file)),
         };
         let writes = to.clone();
+        // Lines have neither.
+        let only_journals = arguments.tables.is_some() || arguments.ops.is_some();
         let listener = Box::new(Print {
             to,
             filter: Filter { tables: arguments.tables, ops: arguments.ops },
             secrets: arguments.secrets.unwrap_or_default(),
             output: None,
-            newest: BTreeMap::new(),
-            newest_durable: BTreeMap::new(),
+            written: Written::default(),
             buffer: Vec::new(),
         });
         // Devices and pipes may be shared.
@@ -90,6 +93,7 @@ impl ListenerFactory for Factory {
         Ok(Built {
             listener,
             from: arguments.from,
+            only_journals,
             on_gap: arguments.on_gap.unwrap_or(OnGap::Notify),
             quiet: arguments::quiet(arguments.quiet)?,
             writes,
@@ -158,10 +162,8 @@ struct Print {
     secrets: Secrets,
     /// Opened when it is first needed.
     output: Option<Output>,
-    /// The newest line of each source in the output.
-    newest: BTreeMap<SourceId, Newest>,
-    /// The same as of the last flush: what is there still after a failed one.
-    newest_durable: BTreeMap<SourceId, Newest>,
+    /// The newest lines in the output.
+    written: Written,
     /// Lines not written yet; kept for its memory.
     buffer: Vec<u8>,
 }
@@ -172,11 +174,10 @@ impl Listener for Print {
         self.flush()?;
         let output = open(&mut self.output, self.to.as_deref())?;
         if begin.set_by_hand {
-            self.newest.remove(begin.source);
-        } else if let Some(newest) = output.newest(begin.source)? {
-            self.newest.insert(begin.source.clone(), newest);
+            self.written.forget(begin.source);
+        } else {
+            self.written.learn(begin.source, output.newest(begin.source)?);
         }
-        self.newest_durable.clone_from(&self.newest);
         Ok(None)
     }
 
@@ -185,49 +186,54 @@ impl Listener for Print {
     }
 
     fn listen(&mut self, entries: &View<'_>) -> Result<(), ListenError> {
-        let source = entries.batch().source;
-        let mut newest = self.newest.get(source).copied();
+        let Batch { source, log, start, .. } = entries.batch();
+        let stretch = Stretch::new(source, log.is_some(), start.era);
+        let is_preview = log.is_some_and(|log| log.is_preview);
+        let mut newest = self.written.newest(&stretch);
         self.buffer.clear();
         for entry in entries.entries() {
             if newest.is_some_and(|newest| newest.has_entry(entry.place)) {
                 continue;
             }
             write_entry(&mut self.buffer, &entry, self.secrets);
-            newest = Some(Newest::entry(entry.place));
+            if !is_preview {
+                newest = Some(Newest::entry(entry.place));
+            }
             if self.buffer.len() >= BUFFER_BYTES {
-                self.write(source, newest)?;
+                self.write(&stretch, newest)?;
             }
         }
-        self.write(source, newest)?;
+        self.write(&stretch, newest)?;
         // A giant record is over: give its memory back.
         self.buffer.clear();
         self.buffer.shrink_to(2 * BUFFER_BYTES);
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), ListenError> {
-        let Some(output) = &mut self.output else { return Ok(()) };
+    fn flush(&mut self) -> Result<Flushed, ListenError> {
+        let Some(output) = &mut self.output else { return Ok(Flushed::All) };
         if let Err(error) = output.sync() {
             if output.is_plain() {
                 // What is not certain was given up, and comes again.
-                self.newest.clone_from(&self.newest_durable);
+                self.written.undo();
             }
             return Err(error);
         }
-        self.newest_durable.clone_from(&self.newest);
+        self.written.is_durable();
         if !output.is_in_place() {
             self.output = None;
         }
-        Ok(())
+        Ok(Flushed::All)
     }
 
     fn gap(&mut self, gap: &Gap) -> Result<(), ListenError> {
-        if self.newest.get(&gap.source).is_some_and(|newest| newest.has_gap(gap.to)) {
+        let stretch = Stretch::new(&gap.source, gap.log.is_some(), gap.to.era);
+        if self.written.newest(&stretch).is_some_and(|newest| newest.has_gap(gap.to)) {
             return Ok(());
         }
         self.buffer.clear();
         write_gap(&mut self.buffer, gap);
-        self.write(&gap.source, Some(Newest::gap(gap.to)))
+        self.write(&stretch, Some(Newest::gap(gap.to)))
     }
 
     fn no_data(&mut self, had_data: bool) -> Result<(), ListenError> {
@@ -246,7 +252,7 @@ impl Print {
     /// Writes the buffer out, after which `newest` is the newest line.
     fn write(
         &mut self,
-        source: &SourceId,
+        stretch: &Stretch,
         newest: Option<Newest>,
     ) -> Result<(), ListenError> {
         if self.buffer.is_empty() {
@@ -256,7 +262,7 @@ impl Print {
         output.append(&self.buffer)?;
         self.buffer.clear();
         if let Some(newest) = newest {
-            self.newest.insert(source.clone(), newest);
+            self.written.is_written(stretch, newest);
         }
         Ok(())
     }
@@ -285,6 +291,9 @@ struct Filter {
 impl Filter {
     /// Looks at operator and table only, which a torn record has too.
     fn wants(&self, entry: &Entry<'_>) -> bool {
+        if entry.log.is_some() {
+            return self.ops.is_none() && self.tables.is_none();
+        }
         if let Some(ops) = &self.ops
             && !Op::of(entry.bytes).is_some_and(|op| ops.iter().any(|o| o == op.name()))
         {

@@ -1,5 +1,5 @@
-//! Journals in memory, cut into batches as a reader would: for tests of
-//! listeners, here and elsewhere.
+//! Journals and logs in memory, cut into batches as a reader would: for tests
+//! of listeners, here and elsewhere.
 //!
 //! ```
 //! use tripline_listeners::testing::Feed;
@@ -11,19 +11,25 @@
 //! ```
 
 use p4journal::{Splitter, Trailer};
+use std::path::Path;
+use std::sync::Arc;
 use tripline_api::{
-    Batch, Begin, Cursor, ListenError, Listener, Mark, Place, Proof, SourceId, Span, View,
+    Batch, Begin, Cursor, Gap, GapKind, ListenError, Listener, LogFile, Mark, Place,
+    Proof, Settled, SourceId, Span, View,
 };
 
-/// A source made of journals in memory.
+/// A source made of journals, or of logs, in memory.
 #[derive(Clone, Debug)]
 pub struct Feed {
     source: SourceId,
     journals: Vec<Journal>,
 }
 
+/// A journal, or one file of a log.
 #[derive(Clone, Debug)]
 struct Journal {
+    /// The log it is of; `None` for a journal.
+    log: Option<Arc<Path>>,
     /// Its first byte.
     start: Place,
     bytes: Vec<u8>,
@@ -44,6 +50,8 @@ struct Piece {
 #[derive(Clone, Debug)]
 pub struct OwnedBatch {
     source: SourceId,
+    log: Option<Arc<Path>>,
+    is_preview: bool,
     start: Place,
     did_rotate: bool,
     bytes: Vec<u8>,
@@ -72,10 +80,26 @@ impl Feed {
 
     /// Adds a journal of an era.
     #[must_use]
-    pub fn journal_of_era(mut self, era: u32, sequence: u64, bytes: &[u8]) -> Self {
+    pub fn journal_of_era(mut self, era: u64, sequence: u64, bytes: &[u8]) -> Self {
         let start = Place::start_of(era, sequence);
         let pieces = split(bytes);
-        self.journals.push(Journal { start, bytes: bytes.to_vec(), pieces });
+        self.journals.push(Journal { log: None, start, bytes: bytes.to_vec(), pieces });
+        self
+    }
+
+    /// Adds the next file of the log at this path. A line without its end is
+    /// not handed out, but see [`Feed::previews`].
+    #[must_use]
+    pub fn log(mut self, path: impl AsRef<Path>, bytes: &[u8]) -> Self {
+        let path = path.as_ref();
+        let is_it = |journal: &&Journal| journal.log.as_deref() == Some(path);
+        let sequence = self.journals.iter().filter(is_it).count() as u64;
+        self.journals.push(Journal {
+            log: Some(path.into()),
+            start: Place::start_of(Place::era_of_log(path), sequence),
+            bytes: bytes.to_vec(),
+            pieces: lines(bytes),
+        });
         self
     }
 
@@ -105,6 +129,87 @@ impl Feed {
             self.cut(journal, index > 0, offset, bytes_max, &mut batches);
         }
         batches
+    }
+
+    /// Everything that is not settled yet, in batches of at most `bytes_max`
+    /// bytes. Logs take turns, a batch each, and always in the same order.
+    ///
+    /// # Panics
+    ///
+    /// As [`Feed::batches`].
+    pub fn unsettled(&self, settled: &Settled, bytes_max: usize) -> Vec<OwnedBatch> {
+        if self.journals.iter().all(|journal| journal.log.is_none()) {
+            let place = settled.get(&None).map(|cursor| cursor.place);
+            return self.batches(place, bytes_max);
+        }
+        let mut logs: Vec<(&Journal, std::vec::IntoIter<OwnedBatch>)> = Vec::new();
+        for journal in &self.journals {
+            let mut batches = Vec::new();
+            let did_rotate = journal.start.sequence > 0;
+            self.cut(journal, did_rotate, 0, bytes_max, &mut batches);
+            match logs.iter_mut().find(|(first, _)| first.log == journal.log) {
+                Some((_, of_log)) => {
+                    let all: Vec<_> = of_log.chain(batches).collect();
+                    *of_log = all.into_iter();
+                }
+                None => logs.push((journal, batches.into_iter())),
+            }
+        }
+        let mut all = Vec::new();
+        loop {
+            let before = all.len();
+            all.extend(logs.iter_mut().filter_map(|(_, batches)| batches.next()));
+            if all.len() == before {
+                break;
+            }
+        }
+        all.retain(|batch: &OwnedBatch| {
+            settled.get(&batch.log).is_none_or(|cursor| cursor.place < batch.end.place)
+        });
+        all
+    }
+
+    /// The unfinished line at the end of each log, as it is shown before it is
+    /// whole.
+    pub fn previews(&self) -> Vec<OwnedBatch> {
+        let preview = |journal: &Journal| {
+            let log = journal.log.as_ref()?;
+            let from = journal.pieces.last().map_or(0, |piece| piece.end);
+            let lines = journal.pieces.len() as u64;
+            let start = journal.start.advance(from as u64, lines);
+            let rest = &journal.bytes[from..];
+            let is_last = self.journals.iter().all(|other| {
+                other.log.as_ref() != Some(log) || other.start <= journal.start
+            });
+            (is_last && !rest.is_empty()).then(|| OwnedBatch {
+                source: self.source.clone(),
+                log: Some(Arc::clone(log)),
+                is_preview: true,
+                start,
+                did_rotate: false,
+                bytes: rest.to_vec(),
+                spans: vec![Span { end: rest.len() as u32, lines: 0, incomplete: true }],
+                marks: Vec::new(),
+                end: Cursor::unproved(start),
+            })
+        };
+        self.journals.iter().filter_map(preview).collect()
+    }
+
+    /// A gap behind this cursor of a log, or of a journal when it has none.
+    pub fn gap(&self, log: Option<&Path>, from: Place, to: Place) -> Gap {
+        Gap {
+            source: self.source.clone(),
+            log: log.map(Arc::from),
+            kind: if log.is_some() { GapKind::Truncated } else { GapKind::Missing },
+            from,
+            to,
+            proof: None,
+            missing: log.is_none().then_some((from.sequence, to.sequence)),
+            bytes: None,
+            why: "something is gone".to_owned(),
+            repair: "bring it back".to_owned(),
+        }
     }
 
     /// What a lane begins with.
@@ -171,6 +276,8 @@ impl Feed {
         });
         OwnedBatch {
             source: self.source.clone(),
+            log: journal.log.clone(),
+            is_preview: false,
             start,
             did_rotate,
             bytes: journal.bytes[from..to].to_vec(),
@@ -184,8 +291,15 @@ impl Feed {
 impl OwnedBatch {
     /// The batch as a reader hands it out.
     pub fn view(&self) -> Batch<'_> {
+        let log = self.log.as_ref().map(|path| LogFile {
+            path,
+            cut: None,
+            is_preview: self.is_preview,
+            time: None,
+        });
         Batch {
             source: &self.source,
+            log,
             start: self.start,
             did_rotate: self.did_rotate,
             bytes: &self.bytes,
@@ -193,6 +307,11 @@ impl OwnedBatch {
             marks: &self.marks,
             end: &self.end,
         }
+    }
+
+    /// The log that it is of; `None` for a journal.
+    pub const fn log(&self) -> Option<&Arc<Path>> {
+        self.log.as_ref()
     }
 
     /// The cursor of a listener that has settled the batch.
@@ -213,6 +332,13 @@ impl OwnedBatch {
         let view = View::some(batch, &handled);
         if view.is_empty() { Ok(()) } else { listener.listen(&view) }
     }
+}
+
+fn lines(bytes: &[u8]) -> Vec<Piece> {
+    let feeds = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    let piece =
+        |(at, _)| Piece { end: at + 1, lines: 1, is_whole: true, mark: None, next: None };
+    feeds.map(piece).collect()
 }
 
 fn split(bytes: &[u8]) -> Vec<Piece> {
@@ -257,6 +383,33 @@ mod tests {
             assert!(batches.iter().any(|batch| batch.end() == whole[0].end()));
             assert_eq!(batches.last().unwrap().end(), whole[1].end());
         }
+    }
+
+    #[test]
+    fn logs_take_turns_and_go_on_where_each_was() {
+        let feed = Feed::new("auth")
+            .log("/a", b"a1\na2\n")
+            .log("/b", b"b1\nb2\nb3\nunfini")
+            .log("/a", b"a3\n");
+        let texts = |batches: &[OwnedBatch]| -> Vec<String> {
+            let text =
+                |batch: &OwnedBatch| String::from_utf8(batch.bytes.clone()).unwrap();
+            batches.iter().map(text).collect()
+        };
+        let all = feed.unsettled(&Settled::new(), 1);
+        assert_eq!(texts(&all), ["a1\n", "b1\n", "a2\n", "b2\n", "a3\n", "b3\n"]);
+        assert!(all[4].did_rotate && !all[0].did_rotate);
+        assert_eq!(all[4].start.sequence, 1);
+        let settled = Settled::from([
+            (all[0].log.clone(), all[0].end.clone()),
+            (all[3].log.clone(), all[3].end.clone()),
+        ]);
+        let rest = feed.unsettled(&settled, 1);
+        assert_eq!(texts(&rest), ["a2\n", "a3\n", "b3\n"]);
+        let previews = feed.previews();
+        assert_eq!(texts(&previews), ["unfini"]);
+        assert!(previews[0].view().log.unwrap().is_preview);
+        assert_eq!(previews[0].start, all[5].end.place);
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! Entries, and the stretch of a file they come in.
 
-use crate::{Cursor, Place, SourceId};
+use crate::{Cursor, LineTime, Place, SourceId};
 use p4journal::{Marker, NoteKind, Op, Record};
+use std::path::Path;
+use std::sync::Arc;
 
 /// A run of whole entries from one file, borrowed from the reader that read it.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
     /// Where the entries come from.
     pub source: &'a SourceId,
+    /// The log that the entries are lines of; `None` for a journal.
+    pub log: Option<LogFile<'a>>,
     /// The place of the first byte.
     pub start: Place,
     /// The first entry is the first of its file, and another file came before.
@@ -20,6 +24,23 @@ pub struct Batch<'a> {
     pub marks: &'a [Mark],
     /// The cursor of a listener that has settled the whole batch.
     pub end: &'a Cursor,
+}
+
+/// The log that a batch comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct LogFile<'a> {
+    /// Its path: that of the file that is written to, also when the batch comes
+    /// from one that was rotated away.
+    pub path: &'a Arc<Path>,
+    /// The only entry of the batch is the start of a line that was longer than
+    /// the bound: so many bytes has the whole line in the file.
+    pub cut: Option<u64>,
+    /// The only entry of the batch is a line that is not finished: it comes
+    /// again when it is, with the same id, and the cursor stays before it.
+    pub is_preview: bool,
+    /// How to read the time that a line carries, and a time near to it in
+    /// seconds since 1970; `None` where that was not asked for.
+    pub time: Option<(&'a LineTime, i64)>,
 }
 
 /// One entry of a batch.
@@ -81,9 +102,18 @@ impl<'a> Batch<'a> {
         self.spans.is_empty()
     }
 
-    /// The time of the last transaction mark, in seconds since 1970.
+    /// The time of the last transaction mark, or of the last line, in seconds
+    /// since 1970.
     pub fn last_time(&self) -> Option<i64> {
-        self.marks.iter().rev().find_map(|mark| mark.by).map(|mark| mark.time)
+        match self.log {
+            None => self.marks.iter().rev().find_map(|m| m.by).map(|mark| mark.time),
+            Some(log) => {
+                let (time, near) = log.time?;
+                let before = self.spans.len().checked_sub(2);
+                let start = before.map_or(0, |index| self.spans[index].end as usize);
+                time.parse(&self.bytes[start..], near)
+            }
+        }
     }
 }
 
@@ -92,6 +122,8 @@ impl<'a> Batch<'a> {
 pub struct Entry<'a> {
     /// Where it comes from.
     pub source: &'a SourceId,
+    /// The log that it is a line of; `None` for a journal.
+    pub log: Option<LogFile<'a>>,
     /// The place of its first byte.
     pub place: Place,
     /// Its bytes, with the line end.
@@ -111,7 +143,24 @@ pub struct Entry<'a> {
 impl<'a> Entry<'a> {
     /// The entry as a journal record; `None` when it is not one.
     pub fn record(&self) -> Option<Record<'a>> {
-        if self.incomplete { None } else { Record::parse(self.bytes).ok() }
+        let is_none = self.incomplete || self.log.is_some();
+        if is_none { None } else { Record::parse(self.bytes).ok() }
+    }
+
+    /// The text of a line, without its line end.
+    pub fn text(&self) -> &'a [u8] {
+        let text = self.bytes.strip_suffix(b"\n").unwrap_or(self.bytes);
+        text.strip_suffix(b"\r").unwrap_or(text)
+    }
+
+    /// The time that the entry carries, in seconds since 1970: of a journal
+    /// record that of its transaction; of a line its own, where the source was
+    /// asked to read it.
+    pub fn time(&self) -> Option<i64> {
+        match self.log {
+            None => self.closed_by.map(|mark| mark.time),
+            Some(log) => log.time.and_then(|(time, near)| time.parse(self.bytes, near)),
+        }
     }
 
     /// The id that stays the same for ever: `source/sequence/offset`.
@@ -121,7 +170,8 @@ impl<'a> Entry<'a> {
 
     /// The place behind the entry.
     pub fn end(&self) -> Place {
-        self.place.advance(self.bytes.len() as u64, u64::from(self.lines))
+        let bytes = self.log.and_then(|log| log.cut).unwrap_or(self.bytes.len() as u64);
+        self.place.advance(bytes, u64::from(self.lines))
     }
 }
 
@@ -148,6 +198,7 @@ impl<'a> Iterator for Entries<'a> {
         }
         let entry = Entry {
             source: self.batch.source,
+            log: self.batch.log,
             place: self.place,
             bytes: &self.batch.bytes[self.offset..span.end as usize],
             lines: span.lines,
@@ -237,6 +288,7 @@ mod tests {
         let start = Place { era: 0, sequence: 3, offset: 1000, line: 10 };
         let batch = Batch {
             source: &source,
+            log: None,
             start,
             did_rotate: true,
             bytes,

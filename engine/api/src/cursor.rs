@@ -34,6 +34,11 @@ impl Cursor {
 pub struct Proof {
     /// Device and inode number: a hint.
     pub inode: (u64, u64),
+    /// When the file was last written, in nanoseconds since 1970; 0 where that
+    /// is not known. A hint: where the file is gone it tells which of those
+    /// that are left are younger.
+    #[serde(default)]
+    pub modified: i64,
     /// The first bytes of the file, at most [`Proof::HEAD_BYTES_MAX`].
     pub head: Digest,
     /// The bytes just before the offset, at most [`Proof::TAIL_BYTES_MAX`].
@@ -51,7 +56,7 @@ impl Proof {
     pub fn new(inode: (u64, u64), head: &[u8], before: &[u8]) -> Self {
         let head = &head[..head.len().min(Self::HEAD_BYTES_MAX)];
         let tail = &before[before.len().saturating_sub(Self::TAIL_BYTES_MAX)..];
-        Self { inode, head: Digest::of(head), tail: Digest::of(tail) }
+        Self { inode, modified: 0, head: Digest::of(head), tail: Digest::of(tail) }
     }
 }
 

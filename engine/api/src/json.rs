@@ -3,13 +3,19 @@
 //! Lines count from 1 here, as editors and error messages count them.
 
 use crate::secrets::{Veil, may_show_raw};
-use crate::{Entry, Gap, Secrets};
+use crate::{Entry, Gap, LogFile, Secrets};
 use base64::Engine as _;
 use p4journal::{Marker, Record};
 use std::io::Write as _;
+use std::path::Path;
 
 /// Appends one entry as a JSON object with a line feed.
 pub fn write_entry(out: &mut Vec<u8>, entry: &Entry<'_>, secrets: Secrets) {
+    if let Some(log) = &entry.log {
+        write_head(out, entry, false);
+        write_line(out, entry, log);
+        return out.extend_from_slice(b"}\n");
+    }
     let record = entry.record();
     write_head(out, entry, record.is_none());
     match record {
@@ -25,6 +31,7 @@ pub fn write_gap(out: &mut Vec<u8>, gap: &Gap) {
     string(out, &gap.id());
     out.extend_from_slice(b",\"source\":");
     string(out, gap.source.as_str());
+    write_path(out, gap.log.as_deref());
     _ = write!(
         out,
         ",\"sequence\":{},\"line\":{},\"offset\":{},\"gap\":{{\"kind\":\"{}\"",
@@ -110,11 +117,13 @@ fn write_head(out: &mut Vec<u8>, entry: &Entry<'_>, is_damaged: bool) {
     number(out, entry.place.offset);
     if entry.place.era > 0 {
         out.push(b'~');
-        number(out, u64::from(entry.place.era));
+        number(out, entry.place.era);
     }
     out.extend_from_slice(b"\",\"source\":\"");
     out.extend_from_slice(source);
-    out.extend_from_slice(b"\",\"sequence\":");
+    out.push(b'"');
+    write_path(out, entry.log.map(|log| &**log.path));
+    out.extend_from_slice(b",\"sequence\":");
     number(out, entry.place.sequence);
     out.extend_from_slice(b",\"line\":");
     number(out, entry.place.line + 1);
@@ -130,6 +139,33 @@ fn write_head(out: &mut Vec<u8>, entry: &Entry<'_>, is_damaged: bool) {
     } else {
         b",\"incomplete\":false"
     });
+}
+
+fn write_path(out: &mut Vec<u8>, log: Option<&Path>) {
+    if let Some(log) = log {
+        out.extend_from_slice(b",\"path\":");
+        bytes(out, log.as_os_str().as_encoded_bytes());
+    }
+}
+
+/// What a line has that a record has not. What is not always there comes last,
+/// and of that `partial`: a line that ends with it is none that was settled.
+fn write_line(out: &mut Vec<u8>, entry: &Entry<'_>, log: &LogFile<'_>) {
+    out.extend_from_slice(b",\"text\":");
+    bytes(out, entry.text());
+    if log.time.is_some() {
+        match entry.time() {
+            Some(time) => _ = write!(out, ",\"time\":{time}"),
+            None => out.extend_from_slice(b",\"time\":null"),
+        }
+    }
+    if let Some(length) = log.cut {
+        out.extend_from_slice(b",\"length\":");
+        number(out, length);
+    }
+    if log.is_preview {
+        out.extend_from_slice(b",\"partial\":true");
+    }
 }
 
 fn write_raw(out: &mut Vec<u8>, raw: &[u8], secrets: Secrets) {
@@ -200,11 +236,12 @@ fn number(out: &mut Vec<u8>, mut value: u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{GapKind, Place, SourceId};
+    use crate::{GapKind, LineTime, Place, SourceId, TimeFormat};
 
     fn entry<'a>(source: &'a SourceId, bytes: &'a [u8], incomplete: bool) -> Entry<'a> {
         Entry {
             source,
+            log: None,
             place: Place { era: 0, sequence: 12, offset: 3456, line: 40 },
             bytes,
             lines: 1,
@@ -238,6 +275,75 @@ mod tests {
             (&value["pid"], &value["time"]),
             (&4711.into(), &1_700_000_000.into())
         );
+    }
+
+    /// A line of a log, as it is written.
+    fn line(path: &[u8], text: &[u8], change: impl Fn(&mut LogFile<'_>)) -> String {
+        use std::os::unix::ffi::OsStrExt as _;
+        let source = SourceId::new("auth").unwrap();
+        let path = Path::new(std::ffi::OsStr::from_bytes(path)).into();
+        let mut log = LogFile { path: &path, cut: None, is_preview: false, time: None };
+        change(&mut log);
+        let entry = Entry { log: Some(log), ..entry(&source, text, false) };
+        let mut out = Vec::new();
+        write_entry(&mut out, &entry, Secrets::Redact);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.ends_with("}\n") && text.matches('\n').count() == 1, "{text}");
+        serde_json::from_str::<serde_json::Value>(&text).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_line_becomes_an_object() {
+        let text = line(b"/var/log/auth.log", b"@pv@ 0 @db.user@ hi\r\n", |_| {});
+        let wanted = r#"{"id":"auth/12/3456","source":"auth","path":"/var/log/auth.log","#
+            .to_owned()
+            + r#""sequence":12,"line":41,"offset":3456,"did_rotate":false,"#
+            + r#""incomplete":false,"text":"@pv@ 0 @db.user@ hi"}"#;
+        assert_eq!(text.trim_end(), wanted);
+    }
+
+    #[test]
+    fn what_a_line_has_besides_comes_last() {
+        let time = LineTime::new(TimeFormat::Iso, Some("UTC")).unwrap();
+        let all = |log: &mut LogFile<'_>| {
+            *log = LogFile { cut: Some(5000), is_preview: true, ..*log };
+        };
+        let text = line(b"/a", b"no time in it", all);
+        assert!(
+            text.ends_with(
+                ",\"text\":\"no time in it\",\"length\":5000,\"partial\":true}\n"
+            ),
+            "{text}"
+        );
+        let source = SourceId::new("auth").unwrap();
+        let path = Path::new("/a").into();
+        let log =
+            LogFile { path: &path, cut: None, is_preview: false, time: Some((&time, 9)) };
+        let entry = Entry { log: Some(log), ..entry(&source, b"no time in it\n", true) };
+        let mut out = Vec::new();
+        write_entry(&mut out, &entry, Secrets::Keep);
+        let text = String::from_utf8(out).unwrap();
+        assert!(
+            text.contains(
+                "\"incomplete\":true,\"text\":\"no time in it\",\"time\":null}"
+            ),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn hostile_lines_stay_in_their_string() {
+        let text = b"\x1b]0;x\x07 \0 \"},{\"id\": \\ \x7f \xc2\x9b \r\n";
+        let text = line(b"/var/log/\n{\"a\".log", text, |_| {});
+        assert!(!text[..text.len() - 1].contains(|c| c < ' '), "{text:?}");
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["path"], "/var/log/\n{\"a\".log");
+        assert_eq!(value["text"], "\u{1b}]0;x\u{7} \0 \"},{\"id\": \\ \u{7f} \u{9b} ");
+        let text = line(b"/caf\xe9", b"caf\xe9\n", |_| {});
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["path"]["base64"], "L2NhZuk=");
+        assert_eq!(value["text"]["base64"], "Y2Fm6Q==");
     }
 
     #[test]
@@ -290,9 +396,11 @@ mod tests {
     fn a_gap_becomes_an_object() {
         let gap = Gap {
             source: SourceId::new("p4").unwrap(),
+            log: None,
             kind: GapKind::Missing,
             from: Place { era: 0, sequence: 12, offset: 99, line: 3 },
             to: Place::start_of(0, 14),
+            proof: None,
             missing: Some((13, 13)),
             bytes: None,
             why: "journal 13 is \"gone\"".into(),

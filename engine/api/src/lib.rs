@@ -36,6 +36,7 @@ mod batch;
 mod cursor;
 mod gap;
 mod json;
+mod line_time;
 mod listener;
 mod place;
 mod secrets;
@@ -43,14 +44,18 @@ mod source;
 mod store;
 
 pub use args::{Args, ArgsError, FriendlyDuration};
-pub use batch::{Batch, Entries, Entry, Mark, Span, View};
+pub use batch::{Batch, Entries, Entry, LogFile, Mark, Span, View};
 pub use cursor::{Cursor, Digest, Proof};
 pub use gap::{Gap, GapKind};
 pub use json::{write_entry, write_gap, write_record};
+pub use line_time::{LineTime, TimeFormat, ZoneError};
 pub use listener::{
-    Begin, BuildContext, Built, ListenError, Listener, ListenerFactory, OnGap,
+    Begin, BuildContext, Built, Flushed, ListenError, Listener, ListenerFactory, OnGap,
 };
 pub use place::{ListenerId, Place, SourceId};
 pub use secrets::Secrets;
-pub use source::{Again, Idle, Reader, Source, SourceError, SourceFactory, Start, Step};
+pub use source::{
+    Again, Behind, Changed, Idle, Reader, Settled, Source, SourceError, SourceFactory,
+    Start, Step,
+};
 pub use store::{Change, Key, Progress, State, Store, StoreError};

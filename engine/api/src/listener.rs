@@ -40,19 +40,35 @@ pub trait Listener: Send {
     ///
     /// # Errors
     ///
-    /// [`ListenError::Retry`]: the same entries come again after a pause, so
+    /// [`ListenError::Lost`]: everything since the last settled place comes
+    /// again after a pause. [`ListenError::Retry`]: the same entries come again after a pause, so
     /// what was already done with some of them must be remembered or be
     /// harmless to repeat. [`ListenError::Stop`]: the lane ends.
     fn listen(&mut self, entries: &View<'_>) -> Result<(), ListenError>;
 
-    /// Makes everything listened to so far durable.
+    /// Makes everything listened to so far durable, or sets about it.
+    ///
+    /// With [`Flushed::Soon`] the lane goes on and asks
+    /// [`is_flushed`](Self::is_flushed) from time to time; it does not flush
+    /// again before that says yes. What was listened to before this call is
+    /// settled then, and not what came after it.
     ///
     /// # Errors
     ///
     /// As for [`listen`](Self::listen); after a `Retry` the lane begins again
     /// at the last settled place, with a call of [`begin`](Self::begin).
-    fn flush(&mut self) -> Result<(), ListenError> {
-        Ok(())
+    fn flush(&mut self) -> Result<Flushed, ListenError> {
+        Ok(Flushed::All)
+    }
+
+    /// Whether what was listened to before the last [`flush`](Self::flush),
+    /// which answered [`Flushed::Soon`], is durable by now. Does not wait.
+    ///
+    /// # Errors
+    ///
+    /// As for [`flush`](Self::flush).
+    fn is_flushed(&mut self) -> Result<bool, ListenError> {
+        Ok(true)
     }
 
     /// Continuity could not be proved, and the listener's `on_gap` says to go
@@ -78,6 +94,15 @@ pub trait Listener: Send {
     }
 }
 
+/// How far a flush came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flushed {
+    /// Everything listened to is durable.
+    All,
+    /// It is on its way, and somebody else has to say that it arrived.
+    Soon,
+}
+
 /// What a listener is told before the first entry of a source.
 #[derive(Clone, Copy, Debug)]
 pub struct Begin<'a> {
@@ -96,6 +121,10 @@ pub enum ListenError {
     /// It may work later: the lane waits and tries again.
     #[error("{0}")]
     Retry(String),
+    /// It may work later, but what was listened to since the last settled place
+    /// is in doubt: the lane waits and begins again there.
+    #[error("{0}")]
+    Lost(String),
     /// It cannot go on without a person; says what that person can do.
     #[error("{0}")]
     Stop(String),
@@ -164,6 +193,8 @@ pub struct Built {
     pub listener: Box<dyn Listener>,
     /// The names of the sources it follows.
     pub from: Vec<String>,
+    /// It can do nothing with other sources than journals.
+    pub only_journals: bool,
     /// What happens at a gap.
     pub on_gap: OnGap,
     /// After how long without entries `no_data` is called.

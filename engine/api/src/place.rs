@@ -9,12 +9,14 @@ use std::sync::Arc;
 /// Places of one source order by era, then sequence, then offset.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
-    /// How often the numbering started over: 0, and one more each time a
-    /// source came back with a sequence it had already used (a journal after a
-    /// restore). Keeps the ids of entries apart for ever.
-    pub era: u32,
+    /// What keeps the ids of entries apart where sequence and offset alone would
+    /// not. For a journal: how often its numbering started over, 0 and one
+    /// more each time the server came back with a number it had used (after a
+    /// restore). For a log: a number made from its path, 0 for the first path
+    /// of the configuration; see [`Place::era_of_log`].
+    pub era: u64,
     /// For a journal its own number (0 while it has none); for a log the
-    /// proven rotations.
+    /// files that came before this one: its rotations.
     pub sequence: u64,
     /// Bytes before this place in the decompressed file.
     pub offset: u64,
@@ -24,13 +26,22 @@ pub struct Place {
 
 impl Place {
     /// The first byte of the file with this sequence number.
-    pub const fn start_of(era: u32, sequence: u64) -> Self {
+    pub const fn start_of(era: u64, sequence: u64) -> Self {
         Self { era, sequence, offset: 0, line: 0 }
     }
 
     /// The place `bytes` bytes and `lines` line feeds further on.
     pub const fn advance(self, bytes: u64, lines: u64) -> Self {
         Self { offset: self.offset + bytes, line: self.line + lines, ..self }
+    }
+
+    /// The era of the log at this path: 48 bits of a hash, so that thousands of
+    /// logs in one source do not meet, and never 0.
+    pub fn era_of_log(path: &std::path::Path) -> u64 {
+        let digest = crate::Digest::of(path.as_os_str().as_encoded_bytes());
+        let (eight, _) = digest.hash.split_at(8);
+        let number = eight.iter().fold(0, |n, byte| n << 8 | u64::from(*byte));
+        (number >> 16).max(1)
     }
 
     /// Writes `sequence/offset`, with `~era` behind it when the era is not 0:
@@ -136,6 +147,14 @@ mod tests {
         for bad in ["", "12", "12/", "/1", "a/b", "1/2~", "1/2~x", "-1/2"] {
             assert_eq!(Place::from_id(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn logs_have_eras_of_their_own() {
+        let era = |path: &str| Place::era_of_log(std::path::Path::new(path));
+        assert_eq!(era("/var/log/a"), era("/var/log/a"));
+        assert_ne!(era("/var/log/a"), era("/var/log/b"));
+        assert!(era("/var/log/a") < 1 << 48);
     }
 
     #[test]

@@ -1,9 +1,16 @@
 //! What is followed, and how it is read.
 
 use crate::{Args, ArgsError, Batch, BuildContext, Cursor, Gap, Place, SourceId};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
+
+/// Up to where a listener has settled a source: of a journal the one cursor
+/// under `None`, of logs one each under its path. An entry `None` besides those
+/// of logs says that the source was begun with, and nothing else.
+pub type Settled = BTreeMap<Option<Arc<Path>>, Cursor>;
 
 /// A thing that is followed: shared by all listeners that follow it.
 ///
@@ -13,13 +20,17 @@ pub trait Source: Send + Sync {
     /// Its name in the configuration.
     fn id(&self) -> &SourceId;
 
-    /// A reader that goes on at `cursor`, or begins where the configuration
-    /// says when there is none.
+    /// Whether its entries are journal records; otherwise they are lines.
+    fn is_journal(&self) -> bool;
+
+    /// A reader that goes on where everything is settled, or begins where the
+    /// configuration says when there is nothing yet.
     ///
     /// Opening touches no file: what is wrong shows in [`Reader::next`].
-    fn open(&self, cursor: Option<Cursor>) -> Box<dyn Reader>;
+    fn open(&self, settled: &Settled) -> Box<dyn Reader>;
 
-    /// The directories in which a change is a reason to look now.
+    /// The directories in which a change is a reason to look now, as far as
+    /// they are known without looking; see [`Reader::directories`].
     fn directories(&self) -> Vec<PathBuf>;
 
     /// Whether this is a path that the source itself follows.
@@ -29,24 +40,35 @@ pub trait Source: Send + Sync {
     /// look. Called for each event of the file system, so it must be cheap.
     fn concerns(&self, path: &Path) -> bool;
 
-    /// How many bytes lie between `cursor` and the end of what is there now.
-    /// Of compressed files that were never read it is an estimate.
+    /// How many bytes lie between what is settled and the end of what is there
+    /// now: of a journal one number under `None`, of logs one each, also of
+    /// those that were not begun with. Of compressed files that were never read
+    /// it is an estimate.
     ///
     /// # Errors
     ///
     /// When a directory cannot be listed or a file cannot be read.
-    fn behind(&self, cursor: Option<&Cursor>) -> Result<u64, SourceError>;
+    fn behind(&self, settled: &Settled) -> Result<Behind, SourceError>;
 
-    /// Turns what a person asked for into a place, checked against the files.
-    /// `before` is where the listener was: when the numbering has started over
-    /// since, the place is in a new era.
+    /// Turns what a person asked for into places, checked against the files:
+    /// of a journal one under `None`, of logs one each. `log` names the one log
+    /// that is meant, `None` means all. `before` is where the listener was:
+    /// when the numbering of a journal has started over since, the place is in
+    /// a new era.
     ///
     /// # Errors
     ///
     /// When the files do not have that place; says what they do have.
-    fn find(&self, wanted: &Start, before: Option<&Cursor>)
-    -> Result<Place, SourceError>;
+    fn find(
+        &self,
+        wanted: &Start,
+        log: Option<&Path>,
+        before: &Settled,
+    ) -> Result<BTreeMap<Option<Arc<Path>>, Place>, SourceError>;
 }
+
+/// Bytes that are not settled yet; keyed as [`Settled`].
+pub type Behind = BTreeMap<Option<Arc<Path>>, u64>;
 
 /// Makes one kind of source. The registry is a slice of these.
 pub trait SourceFactory: Sync {
@@ -99,9 +121,27 @@ pub trait Reader: Send {
     /// the same again.
     fn next(&mut self) -> Result<Step<'_>, SourceError>;
 
-    /// Where the walk stands: behind everything handed out. `None` while it is
-    /// not known yet where to begin.
-    fn cursor(&self) -> Option<&Cursor>;
+    /// Something changed: where to look at the next [`next`](Self::next).
+    fn hint(&mut self, changed: Changed) {
+        let _ = changed;
+    }
+
+    /// The directories in which a change is a reason to look now, when they are
+    /// others than at the last call. Whoever watches them hints
+    /// [`Changed::Anything`] when the watch stands: what happened before is not
+    /// told by it.
+    fn directories(&mut self) -> Option<Vec<PathBuf>> {
+        None
+    }
+}
+
+/// What a hint knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// Something in these paths, each in a directory that is watched.
+    Paths(Vec<PathBuf>),
+    /// Nobody knows what: look at everything.
+    Anything,
 }
 
 /// What one call of [`Reader::next`] found.
@@ -111,6 +151,14 @@ pub enum Step<'a> {
     Batch(Batch<'a>),
     /// A hole; the reader stands behind it.
     Gap(Gap),
+    /// Nothing to hand out, but where the walk stands is worth remembering: it
+    /// has found out where to begin.
+    Begins(Option<Arc<Path>>, Cursor),
+    /// Something that a person should know, and that is in nobody's way.
+    Notice(String),
+    /// A log is gone for good and everything in it was handed out: when all of
+    /// that is settled, its cursor is not needed any more.
+    Gone(Arc<Path>),
     /// Nothing more for now.
     Idle(Idle),
 }
@@ -142,6 +190,8 @@ pub enum Again {
     Now,
     /// In a moment: it waits for something that gives no sign.
     Soon,
+    /// At this time, or at the next hint.
+    At(Instant),
     /// At the next hint or poll.
     Later,
 }

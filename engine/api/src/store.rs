@@ -1,6 +1,8 @@
 //! What is kept between two runs.
 
 use crate::{Cursor, Gap, ListenerId, SourceId};
+use std::path::Path;
+use std::sync::Arc;
 
 /// Keeps cursors, states and announced gaps.
 ///
@@ -35,13 +37,16 @@ impl dyn Store {
     pub const GAPS_MAX: usize = 1000;
 }
 
-/// One listener's way through one source.
+/// One listener's way through one source, or through one log of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     /// The source.
     pub source: SourceId,
     /// The listener.
     pub listener: ListenerId,
+    /// The log, in a source that has many; `None` for a journal, and for what
+    /// is true of the source as a whole.
+    pub log: Option<Arc<Path>>,
 }
 
 /// What is known of a listener on a source.
@@ -126,6 +131,11 @@ pub enum Change {
         /// Which.
         gap: Gap,
     },
+    /// Nothing is known of the log any more: its row goes away.
+    Forget {
+        /// Whose.
+        key: Key,
+    },
     /// A person moves the cursor. Sets `set_by_hand`, and the state to
     /// [`State::CatchingUp`].
     SetByHand {
@@ -143,6 +153,7 @@ impl Change {
             Self::Settled { key, .. }
             | Self::State { key, .. }
             | Self::Gap { key, .. }
+            | Self::Forget { key }
             | Self::SetByHand { key, .. } => key,
         }
     }

@@ -47,11 +47,12 @@ impl Reading {
     }
 
     /// Builds the listeners that are sound, given the names of all sources if
-    /// there are any.
+    /// there are any, and those of them that are sound.
     pub(super) fn listeners(
         &mut self,
         field: &Field,
         sources: Option<&[String]>,
+        built_sources: &[Arc<dyn Source>],
     ) -> Vec<(ListenerId, Built)> {
         let registry = self.registry.listeners;
         let kinds: Vec<_> = registry.iter().map(|it| (it.name(), it.example())).collect();
@@ -67,6 +68,7 @@ impl Reading {
             }
             if let Some(built) = &built {
                 self.shares(&entry, built, &listeners);
+                self.understands(&entry, built, built_sources);
             }
             listeners.extend(ListenerId::new(&entry.name).zip(built));
         }
@@ -270,6 +272,45 @@ impl Reading {
             self.error(span, format!("there is no source named `{from}`"))
                 .label(label.unwrap_or_default())
                 .help(help);
+        }
+    }
+
+    /// Checks that a listener of journal records follows no logs.
+    fn understands(
+        &mut self,
+        entry: &Entry<'_>,
+        built: &Built,
+        sources: &[Arc<dyn Source>],
+    ) {
+        let of_lines = |name: &&String| {
+            let is_it = |source: &&Arc<dyn Source>| source.id().as_str() == name.as_str();
+            sources.iter().find(is_it).is_some_and(|source| !source.is_journal())
+        };
+        if !built.only_journals {
+            return;
+        }
+        for from in built.from.iter().filter(of_lines) {
+            let mut texts = self.from(entry).iter();
+            let text = texts.find(|it| self.string(it).as_deref() == Some(from));
+            let span = text.map_or(&entry.kind, |it| &it.span).clone();
+            let filters = entry.block.map_or(&[][..], |block| &block.fields).iter();
+            let filter = filters
+                .map(|field| self.text(&field.name))
+                .find(|name| ["tables", "ops"].contains(name))
+                .map(str::to_owned);
+            let kind = self.text(&entry.kind).to_owned();
+            match filter {
+                Some(filter) => self
+                    .error(span, format!("`{filter}` matches nothing in `{from}`"))
+                    .label("its entries are lines, not journal records")
+                    .help(format!(
+                        "write a {kind} of its own for `{from}`, without `{filter}`"
+                    )),
+                None => self
+                    .error(span, format!("`{from}` is no journal"))
+                    .label("its entries are lines, not journal records")
+                    .help(format!("{kind} follows journals only: name one")),
+            };
         }
     }
 

@@ -114,6 +114,7 @@ impl OwnedBatch {
     /// The batch as listeners see it.
     pub(super) fn view<'a>(&'a self, source: &'a SourceId, end: &'a Cursor) -> Batch<'a> {
         Batch {
+            log: None,
             source,
             start: self.start,
             did_rotate: self.did_rotate,

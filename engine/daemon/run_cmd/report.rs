@@ -6,6 +6,7 @@ use crate::terminal::printable;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
+use tripline_api::Settled;
 use tripline_run::{Engine, Event, Events};
 
 /// Writes the engine's events to standard error, a line each.
@@ -42,7 +43,14 @@ impl Events for Report {
                 format!("progress not saved: {why}; trying again in {after:.1?}")
             }
             Event::SavedAgain => "progress is saved again".to_owned(),
-            Event::PollingOnly { why } => (*why).to_owned(),
+            Event::PollingOnly { why } | Event::Overflow { why } => (*why).to_owned(),
+            Event::Notice { listener, source, text } => {
+                format!("{listener}: {source}: {text}")
+            }
+            Event::NotFlushed { listener } => format!(
+                "{listener}: not all that it was given is known to have arrived; what is \
+                 not comes again at the next start"
+            ),
             other => format!("{other:?}"),
         };
         // Standard error may be gone; the work goes on all the same.
@@ -62,7 +70,12 @@ impl Progress {
         let is_wanted = until_idle && std::io::stderr().is_terminal();
         let bytes = if is_wanted {
             // Only for the percentage: what cannot be measured counts nothing.
-            config.sources.iter().map(|s| s.behind(None).unwrap_or(0)).sum()
+            {
+                let behind = config.sources.iter().filter_map(|s| {
+                    Some(s.behind(&Settled::new()).ok()?.into_values().sum::<u64>())
+                });
+                behind.sum()
+            }
         } else {
             0
         };

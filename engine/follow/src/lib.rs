@@ -3,8 +3,11 @@
 //! * [`journal`] follows a Perforce journal through its rotations: the live
 //!   file, the renamed, copied and compressed ones before it, in the order of
 //!   the numbers written *inside* them.
-//! * [`Waker`] turns file-system events into "look now". An event is a hint and
-//!   never a fact: readers look at the files themselves, also without events.
+//! * [`log`] follows log files through everything that rotates them.
+//! * [`archive`] decompresses a file of any format that rotated logs are kept
+//!   in, to a proven end and within limits.
+//! * [`Waker`] turns file-system events into "look there now". An event is a hint
+//!   and never a fact: readers look at the files themselves, also without events.
 //!
 //! # Known limits
 //!
@@ -17,14 +20,18 @@
 //! * Over network file systems no events come: changes are seen at the next
 //!   poll, a second later at most unless configured otherwise.
 
+pub mod archive;
+mod clock;
 mod file;
 pub mod journal;
+pub mod log;
 mod waker;
 
-pub use waker::{Hints, Waker};
+pub use clock::Clock;
+pub use waker::{Hints, Looking, PATHS_MAX, Sign, Tell, Waker};
 
 use tripline_api::SourceFactory;
 
 /// Every kind of source: the words that may stand before the parenthesis in
 /// `sources`.
-pub static ALL: &[&dyn SourceFactory] = &[&journal::FACTORY];
+pub static ALL: &[&dyn SourceFactory] = &[&journal::FACTORY, &log::FACTORY];

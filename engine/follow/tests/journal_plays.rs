@@ -12,7 +12,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use tripline_api::{Again, Args, BuildContext, Cursor, Reader, Source, Step};
+use tripline_api::{Again, Args, BuildContext, Cursor, Reader, Settled, Source, Step};
 
 #[test]
 fn every_play_hands_out_what_was_written() {
@@ -45,7 +45,7 @@ impl Play {
         let args = r#"(path: "journal", rotated: ["checkpoints"])"#;
         let source =
             tripline_follow::ALL[0].build(&Args::new(args), &context).expect("builds");
-        let reader = source.open(None);
+        let reader = source.open(&Settled::new());
         Self {
             seed,
             random,
@@ -115,6 +115,13 @@ impl Play {
                     self.cursor = Some(batch.end.clone());
                     read += 1;
                 }
+                // Opened with this, a walk begins at the same place.
+                Step::Begins(log, cursor) => {
+                    assert_eq!((log, &self.cursor), (None, &None), "seed {}", self.seed);
+                    self.cursor = Some(cursor);
+                }
+                Step::Notice(text) => panic!("seed {}: {text}", self.seed),
+                Step::Gone(log) => panic!("seed {}: {}", self.seed, log.display()),
                 Step::Gap(gap) => panic!("seed {}: {gap:?}", self.seed),
                 Step::Idle(idle) if idle.again == Again::Later => return,
                 Step::Idle(_) if batches != usize::MAX => return,
@@ -127,7 +134,8 @@ impl Play {
     }
 
     fn restart(&mut self) {
-        self.reader = self.source.open(self.cursor.clone());
+        let settled = self.cursor.iter().map(|cursor| (None, cursor.clone())).collect();
+        self.reader = self.source.open(&settled);
     }
 }
 

@@ -61,9 +61,29 @@ pub enum Event<'a> {
     },
     /// Progress is saved again.
     SavedAgain,
+    /// A source has something to say.
+    Notice {
+        /// The listener whose reader says it.
+        listener: &'a ListenerId,
+        /// Which source.
+        source: &'a SourceId,
+        /// In words.
+        text: &'a str,
+    },
     /// Changes are seen by polling only.
     PollingOnly {
         /// Why, and what to do.
         why: &'a str,
+    },
+    /// File-system events were lost, so everything is looked at; once a burst.
+    Overflow {
+        /// What happened, and what to do.
+        why: &'a str,
+    },
+    /// The engine stopped before a listener had made durable what it was given:
+    /// that comes again at the next start.
+    NotFlushed {
+        /// Which.
+        listener: &'a ListenerId,
     },
 }

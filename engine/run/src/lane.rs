@@ -1,32 +1,31 @@
 //! One listener, on a thread of its own.
 
 use crate::events::{Event, Events};
-use crate::retry::Backoff;
+use crate::flight::Flight;
+use crate::pace::Pace;
 use crate::status::LaneStatus;
-use crate::track::{Taken, Track};
+use crate::track::Track;
+use crossbeam_channel::RecvTimeoutError::{self, Disconnected};
 use crossbeam_channel::{Receiver, Select, Sender};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tripline_api::{
-    Again, Batch, Begin, Change, Gap, Idle, ListenError, Listener, ListenerId, OnGap,
-    Reader, State, Step, View,
+    Again, Batch, Begin, Change, Flushed, Gap, Idle, ListenError, Listener, ListenerId,
+    OnGap, Reader, State, Step, View,
 };
 
 /// How often a lane looks without a hint, unless configured.
 pub(crate) const POLL: Duration = Duration::from_secs(1);
-/// When a reader waits for something that gives no sign.
-const SOON: Duration = Duration::from_millis(50);
-/// A lane at rest flushes this long after it listened: what trickles in is made
-/// durable together.
-const FLUSH_AFTER: Duration = Duration::from_millis(50);
-/// A lane that is catching up flushes after this many bytes ...
-const FLUSH_BYTES: u64 = 256 * 1024 * 1024;
-/// ... or after this long.
-const FLUSH_BUSY_AFTER: Duration = Duration::from_secs(1);
 /// After this long without reaching the end a lane says that it catches up.
 const CATCHING_UP_AFTER: Duration = Duration::from_secs(1);
-
+/// When a reader waits for something that gives no sign.
+const SOON: Duration = Duration::from_millis(50);
+/// A reader that wants to be asked at a time that has passed must not be asked
+/// all the time.
+const AT_LEAST: Duration = Duration::from_millis(1);
+/// How many changes go into one message to the ledger.
+const MESSAGE_CHANGES_MAX: usize = 10_000;
 /// After so many hints in a row that led to nothing ...
 const FRUITLESS_HINTS_MAX: u32 = 8;
 /// ... a lane looks at most this often.
@@ -40,9 +39,12 @@ pub(crate) struct Lane {
     pub(crate) quiet: Duration,
     pub(crate) poll: Duration,
     pub(crate) until_idle: bool,
+    /// How long a listener may take to make everything durable when the lane is
+    /// to stop.
+    pub(crate) flush_within: Duration,
     pub(crate) tracks: Vec<Track>,
     pub(crate) stop: Receiver<()>,
-    pub(crate) ledger: Sender<Change>,
+    pub(crate) ledger: Sender<Vec<Change>>,
     pub(crate) events: Arc<dyn Events>,
     pub(crate) status: Arc<LaneStatus>,
 }
@@ -66,19 +68,6 @@ enum Leave {
 
 type Turn<T = ()> = Result<T, Leave>;
 
-/// What a lane remembers between two rounds.
-struct Pace {
-    unflushed_bytes: u64,
-    unflushed_since: Option<Instant>,
-    reading_since: Option<Instant>,
-    last_data: Instant,
-    had_data: bool,
-    backoff: Backoff,
-    handled: Vec<bool>,
-    /// Hints in a row that led to no entry.
-    fruitless_hints: u32,
-}
-
 impl Lane {
     /// Runs until stopped, or until idle where that was asked for.
     pub(crate) fn run(mut self) -> Ended {
@@ -89,7 +78,7 @@ impl Lane {
                 Err(leave) => leave,
             };
             match ended {
-                Leave::BeginAgain => pace.forget_unflushed(),
+                Leave::BeginAgain => pace.begin_again(),
                 Leave::Ended(done @ Ended::Done { .. }) => return done,
                 Leave::Ended(Ended::Stopped { why, at_gap }) => {
                     self.tell_all(State::Stopped, Some(&why));
@@ -108,13 +97,13 @@ impl Lane {
                 let track = &lane.tracks[index];
                 lane.listener.begin(&Begin {
                     source: &track.key.source,
-                    cursor: track.settled.as_ref(),
+                    cursor: track.settled.get(&None),
                     set_by_hand: track.set_by_hand,
                 })
             })?;
             self.tracks[index].open(held);
             if self.tracks[index].has_pending() {
-                pace.unflushed_since.get_or_insert_with(Instant::now);
+                pace.has_unflushed();
             }
         }
         Ok(())
@@ -131,13 +120,14 @@ impl Lane {
     /// One step on each source, then a flush if one is due, then perhaps a rest.
     fn round(&mut self, pace: &mut Pace) -> Turn {
         if self.is_told_to_stop() {
-            self.flush(pace)?;
+            self.flush_all(pace)?;
             return Err(Leave::Ended(Ended::Done { missing: None }));
         }
         let mut busy = false;
         for index in 0..self.tracks.len() {
             busy |= self.step(index, pace)?;
         }
+        self.has_landed(pace)?;
         if pace.flush_is_due(busy, self.until_idle) {
             self.flush(pace)?;
         }
@@ -146,15 +136,16 @@ impl Lane {
             return Ok(());
         }
         pace.reading_since = None;
-        if pace.unflushed_since.is_none() && self.is_at_end() {
+        let is_at_end = |track: &Track| track.is_at_end(self.until_idle);
+        if pace.is_flushed() && self.tracks.iter().all(is_at_end) {
+            self.recovered(pace, false);
             self.say_following();
             if self.until_idle {
                 return Err(Leave::Ended(Ended::Done { missing: self.missing() }));
             }
         }
         self.keep_quiet(pace)?;
-        self.rest(pace);
-        Ok(())
+        self.rest(pace)
     }
 
     /// One step on one source; returns whether there may be more at once.
@@ -188,27 +179,41 @@ impl Lane {
         match step {
             Step::Batch(batch) => {
                 self.deliver(&batch, pace)?;
-                let taken = Taken::of(&batch);
-                self.status.entries.fetch_add(taken.entries, Relaxed);
-                self.status.bytes.fetch_add(taken.bytes, Relaxed);
-                pace.listened(taken.bytes);
-                self.tracks[index].listened(taken);
+                let is_preview = batch.log.is_some_and(|log| log.is_preview);
+                if !is_preview {
+                    self.status.entries.fetch_add(batch.len() as u64, Relaxed);
+                    self.status.bytes.fetch_add(batch.bytes.len() as u64, Relaxed);
+                    self.tracks[index].listened(&batch);
+                }
+                pace.listened(batch.bytes.len() as u64, is_preview);
                 Ok(true)
             }
             Step::Gap(gap) => {
                 self.gap(index, &gap, pace)?;
                 Ok(true)
             }
+            Step::Begins(log, cursor) => {
+                // Remembered before anything comes: another start must not look
+                // for another beginning.
+                self.tracks[index].begins(log, cursor);
+                pace.has_unflushed();
+                Ok(true)
+            }
+            Step::Gone(log) => {
+                self.tracks[index].gone(log);
+                pace.has_unflushed();
+                Ok(true)
+            }
+            Step::Notice(text) => {
+                let source = &self.tracks[index].key.source;
+                let listener = &self.id;
+                self.events.event(&Event::Notice { listener, source, text: &text });
+                Ok(true)
+            }
             Step::Idle(idle) => {
                 let busy = idle.again == Again::Now;
                 self.say_waiting(index, &idle);
-                let track = &mut self.tracks[index];
-                track.idle = Some(idle);
-                if track.begins_at(reader.cursor()) {
-                    // Where it begins is remembered before anything comes:
-                    // another start must not look for another beginning.
-                    pace.unflushed_since.get_or_insert_with(Instant::now);
-                }
+                self.tracks[index].idle = Some(idle);
                 Ok(busy)
             }
         }
@@ -218,7 +223,7 @@ impl Lane {
         let track = &mut self.tracks[index];
         let after = track.failed();
         let change = track.becomes(State::Retrying, Some(why));
-        self.send(change);
+        self.send(change.into_iter().collect());
         let listener = &self.id;
         self.events.event(&Event::ListenerRetries { listener, why, after });
     }
@@ -239,51 +244,114 @@ impl Lane {
     }
 
     fn gap(&mut self, index: usize, gap: &Gap, pace: &mut Pace) -> Turn {
-        // What came before the gap is settled first, whatever happens at it.
-        self.flush(pace)?;
         let stops = self.on_gap == OnGap::Stop;
+        // What came before the gap is settled first, whatever happens at it. Of
+        // many logs, many may have a gap at the same time: they are settled
+        // together.
+        if stops || gap.log.is_none() {
+            self.flush_all(pace)?;
+        }
         self.events.event(&Event::Gap { listener: &self.id, gap, stops });
         if stops {
             let why = format!(
-                "{}. To repair it, {}. To go on without: tripline where CONFIG --set {} {} {}",
-                gap.why, gap.repair, self.id, gap.source, gap.to.sequence
+                "{}. To repair it, {}. To go on without: tripline where CONFIG --set {} {}",
+                gap.why,
+                gap.repair,
+                self.id,
+                behind(gap)
             );
             return Err(Leave::Ended(Ended::Stopped { why, at_gap: true }));
         }
         self.attempt(pace, |lane| lane.listener.gap(gap))?;
-        self.flush_listener(pace)?;
-        let track = &mut self.tracks[index];
-        track.settled = Some(tripline_api::Cursor::unproved(gap.to));
-        let key = track.key.clone();
-        self.send(Some(Change::Gap { key, gap: gap.clone() }));
+        self.tracks[index].passed(gap);
+        pace.has_unflushed();
+        if gap.log.is_none() {
+            self.flush_all(pace)?;
+        }
         Ok(())
     }
 
-    /// Makes what was listened to durable, and tells the ledger.
+    /// Makes what was listened to durable, or sets about it. Not while a flush
+    /// is on its way.
     fn flush(&mut self, pace: &mut Pace) -> Turn {
         if !self.tracks.iter().any(Track::has_pending) {
             pace.forget_unflushed();
             return Ok(());
         }
-        self.flush_listener(pace)?;
-        pace.forget_unflushed();
-        for index in 0..self.tracks.len() {
-            let change = self.tracks[index].flushed();
-            self.send(change);
+        match self.listener.flush() {
+            Ok(flushed) => {
+                self.tracks.iter_mut().for_each(Track::take_off);
+                pace.forget_unflushed();
+                match flushed {
+                    Flushed::All => self.land(pace),
+                    Flushed::Soon => pace.flight = Some(Flight::new()),
+                }
+                Ok(())
+            }
+            Err(error) => self.doubt(error, pace),
+        }
+    }
+
+    /// Makes everything durable and waits for it; while the lane is to stop, not
+    /// for ever.
+    fn flush_all(&mut self, pace: &mut Pace) -> Turn {
+        self.wait_for_landing(pace)?;
+        self.flush(pace)?;
+        self.wait_for_landing(pace)
+    }
+
+    fn wait_for_landing(&mut self, pace: &mut Pace) -> Turn {
+        let mut give_up_at: Option<Instant> = None;
+        while !self.has_landed(pace)? {
+            let pause = pace.flight.as_mut().map_or(Duration::ZERO, Flight::pause);
+            match give_up_at {
+                None if self.stop.recv_timeout(pause) == Err(Disconnected) => {
+                    give_up_at = Some(Instant::now() + self.flush_within);
+                }
+                None => {}
+                Some(time) if Instant::now() < time => std::thread::sleep(pause),
+                Some(_) => {
+                    self.events.event(&Event::NotFlushed { listener: &self.id });
+                    // What has not arrived comes again at the next start.
+                    return Err(Leave::Ended(Ended::Done { missing: None }));
+                }
+            }
         }
         Ok(())
     }
 
-    fn flush_listener(&mut self, pace: &mut Pace) -> Turn {
-        if let Err(error) = self.listener.flush() {
-            // What was written since the last flush is in doubt: read it again.
-            self.failed(error, pace)?;
-            return Err(Leave::BeginAgain);
+    /// Whether no flush is on its way, or not any more.
+    fn has_landed(&mut self, pace: &mut Pace) -> Turn<bool> {
+        if pace.flight.is_none() {
+            return Ok(true);
         }
-        if pace.backoff.succeeded() {
-            self.events.event(&Event::ListenerRecovered { listener: &self.id });
+        match self.listener.is_flushed() {
+            Ok(true) => {
+                pace.flight = None;
+                self.land(pace);
+                Ok(true)
+            }
+            Ok(false) => Ok(false),
+            Err(error) => self.doubt(error, pace).map(|()| false),
         }
-        Ok(())
+    }
+
+    /// What took off is settled: tells the ledger.
+    fn land(&mut self, pace: &mut Pace) {
+        let mut changes = Vec::new();
+        for track in &mut self.tracks {
+            track.land(&mut changes);
+        }
+        self.send(changes);
+        self.recovered(pace, true);
+    }
+
+    /// What was written since the last settled place is in doubt: pauses, then
+    /// begins again there.
+    fn doubt(&mut self, error: ListenError, pace: &mut Pace) -> Turn {
+        pace.is_in_doubt = true;
+        self.failed(error, pace)?;
+        Err(Leave::BeginAgain)
     }
 
     /// Calls the listener until it succeeds, stops, or the lane is stopped.
@@ -295,14 +363,27 @@ impl Lane {
         loop {
             match call(self) {
                 Ok(value) => {
-                    if pace.backoff.succeeded() {
-                        self.events
-                            .event(&Event::ListenerRecovered { listener: &self.id });
-                        self.tell_all(State::CatchingUp, None);
+                    // After a failed flush only a flush shows that it works.
+                    if !pace.is_in_doubt {
+                        self.recovered(pace, true);
                     }
                     return Ok(value);
                 }
+                Err(error @ ListenError::Lost(_)) => {
+                    self.doubt(error, pace)?;
+                }
                 Err(error) => self.failed(error, pace)?,
+            }
+        }
+    }
+
+    /// The listener works; says so if it had failed.
+    fn recovered(&mut self, pace: &mut Pace, tell_state: bool) {
+        pace.is_in_doubt = false;
+        if pace.backoff.succeeded() {
+            self.events.event(&Event::ListenerRecovered { listener: &self.id });
+            if tell_state {
+                self.tell_all(State::CatchingUp, None);
             }
         }
     }
@@ -313,7 +394,7 @@ impl Lane {
             ListenError::Stop(why) => {
                 Err(Leave::Ended(Ended::Stopped { why, at_gap: false }))
             }
-            ListenError::Retry(why) => {
+            ListenError::Retry(why) | ListenError::Lost(why) => {
                 let after = pace.backoff.pause();
                 self.tell_all(State::Retrying, Some(&why));
                 self.events.event(&Event::ListenerRetries {
@@ -322,7 +403,7 @@ impl Lane {
                     after,
                 });
                 match self.stop.recv_timeout(after) {
-                    Err(crossbeam_channel::RecvTimeoutError::Timeout) => Ok(()),
+                    Err(RecvTimeoutError::Timeout) => Ok(()),
                     // What was not taken comes again after the next start.
                     _ => Err(Leave::Ended(Ended::Done { missing: None })),
                 }
@@ -339,49 +420,65 @@ impl Lane {
         self.attempt(pace, |lane| lane.listener.no_data(had_data))
     }
 
-    /// Waits for a hint, a stop, or the next thing that is due.
-    fn rest(&self, pace: &mut Pace) {
+    /// Waits for a hint, a stop, or the next thing that is due. While a flush
+    /// is on its way, asks now and then whether it has arrived.
+    fn rest(&mut self, pace: &mut Pace) -> Turn {
         if pace.fruitless_hints >= FRUITLESS_HINTS_MAX {
             // Somebody else is busy in our folders, writing a checkpoint, say.
             _ = self.stop.recv_timeout(HINTS_PAUSE);
         }
-        let now = Instant::now();
-        let mut until = now + self.poll;
-        if let Some(since) = pace.unflushed_since {
-            until = until.min(since + FLUSH_AFTER);
+        let until = self.rest_until(pace);
+        loop {
+            let now = Instant::now();
+            let look = match &mut pace.flight {
+                Some(flight) => until.min(now + flight.pause()),
+                None => until,
+            };
+            if self.is_woken(look) {
+                pace.fruitless_hints += 1;
+                return Ok(());
+            }
+            if pace.flight.is_none() || look == until {
+                pace.fruitless_hints = 0;
+                return Ok(());
+            }
+            if self.has_landed(pace)? {
+                return Ok(());
+            }
         }
-        until = until.min(pace.last_data + self.quiet);
+    }
+
+    fn rest_until(&self, pace: &Pace) -> Instant {
+        let now = Instant::now();
+        let mut until = pace.last_data + self.quiet;
+        until = pace.flush_at().map_or(until, |time| until.min(time));
         for track in &self.tracks {
+            until = until.min(track.look_at(now, self.poll));
             if let Some(time) = track.retry_at() {
                 until = until.min(time);
             }
-            if track.idle.as_ref().is_some_and(|i| i.again == Again::Soon) {
-                until = until.min(now + SOON);
+            match track.idle.as_ref().map(|idle| idle.again) {
+                Some(Again::Soon) => until = until.min(now + SOON),
+                Some(Again::At(time)) => until = until.min(time.max(now + AT_LEAST)),
+                Some(Again::Now | Again::Later) | None => {}
             }
         }
+        until
+    }
+
+    /// Whether a hint or a stop came before this time.
+    fn is_woken(&self, until: Instant) -> bool {
         let mut select = Select::new();
         select.recv(&self.stop);
         for track in &self.tracks {
-            select.recv(&track.hints);
+            select.recv(track.hints.bell());
         }
-        pace.fruitless_hints = match select.ready_deadline(until) {
-            Ok(_) => pace.fruitless_hints + 1,
-            Err(_) => 0,
-        };
-        for track in &self.tracks {
-            _ = track.hints.try_recv();
-        }
+        select.ready_deadline(until).is_ok()
     }
 
     fn is_told_to_stop(&self) -> bool {
         // The engine never sends: it lets go of its end.
         matches!(self.stop.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected))
-    }
-
-    fn is_at_end(&self) -> bool {
-        self.tracks
-            .iter()
-            .all(|t| t.idle.as_ref().is_some_and(|i| i.again == Again::Later))
     }
 
     fn say_catching_up(&mut self, pace: &mut Pace) {
@@ -392,12 +489,12 @@ impl Lane {
     }
 
     fn say_following(&mut self) {
-        for index in 0..self.tracks.len() {
-            let why =
-                self.tracks[index].idle.as_ref().and_then(|i| i.waiting_for.clone());
-            let change = self.tracks[index].becomes(State::Following, why.as_deref());
-            self.send(change);
+        let mut changes = Vec::new();
+        for track in &mut self.tracks {
+            let why = track.idle.as_ref().and_then(|idle| idle.waiting_for.clone());
+            changes.extend(track.becomes(State::Following, why.as_deref()));
         }
+        self.send(changes);
     }
 
     fn say_waiting(&mut self, index: usize, idle: &Idle) {
@@ -419,57 +516,32 @@ impl Lane {
     }
 
     fn tell_all(&mut self, state: State, why: Option<&str>) {
-        for index in 0..self.tracks.len() {
-            let change = self.tracks[index].becomes(state, why);
-            self.send(change);
-        }
+        let tracks = self.tracks.iter_mut();
+        let changes = tracks.filter_map(|track| track.becomes(state, why)).collect();
+        self.send(changes);
     }
 
-    fn send(&self, change: Option<Change>) {
-        if let Some(change) = change {
+    fn send(&self, mut changes: Vec<Change>) {
+        while !changes.is_empty() {
+            let rest = changes.split_off(changes.len().min(MESSAGE_CHANGES_MAX));
             // The ledger outlives the lanes. If it died all the same, the
             // engine says so when it is stopped, and what was not saved comes
             // again.
-            _ = self.ledger.send(change);
+            _ = self.ledger.send(changes);
+            changes = rest;
         }
     }
 }
 
-impl Pace {
-    fn new(name: &str) -> Self {
-        let seed = name.bytes().fold(u64::from(std::process::id()), |seed, byte| {
-            seed.wrapping_mul(31).wrapping_add(u64::from(byte))
-        });
-        Self {
-            unflushed_bytes: 0,
-            unflushed_since: None,
-            reading_since: None,
-            last_data: Instant::now(),
-            had_data: false,
-            backoff: Backoff::new(seed),
-            handled: Vec::new(),
-            fruitless_hints: 0,
-        }
-    }
-
-    fn listened(&mut self, bytes: u64) {
-        self.fruitless_hints = 0;
-        self.unflushed_bytes += bytes;
-        self.unflushed_since.get_or_insert_with(Instant::now);
-        self.last_data = Instant::now();
-        self.had_data = true;
-    }
-
-    fn flush_is_due(&self, busy: bool, until_idle: bool) -> bool {
-        let Some(since) = self.unflushed_since else { return false };
-        let after = if busy { FLUSH_BUSY_AFTER } else { FLUSH_AFTER };
-        self.unflushed_bytes >= FLUSH_BYTES
-            || since.elapsed() >= after
-            || (until_idle && !busy)
-    }
-
-    const fn forget_unflushed(&mut self) {
-        self.unflushed_bytes = 0;
-        self.unflushed_since = None;
+/// The place behind a gap, as `where --set` takes it.
+fn behind(gap: &Gap) -> String {
+    let Some(log) = &gap.log else {
+        return format!("{} {}", gap.source, gap.to.sequence);
+    };
+    let path = log.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
+    match path.chars().all(is_plain) {
+        true => format!("{}:{path} end", gap.source),
+        false => format!("'{}:{}' end", gap.source, path.replace('\'', r"'\''")),
     }
 }

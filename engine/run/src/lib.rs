@@ -22,12 +22,16 @@
 //! start goes on from the last commit.
 
 mod events;
+mod flight;
 mod lane;
 mod ledger;
+mod pace;
+mod pending;
 mod retry;
 mod status;
 mod supervisor;
 mod track;
+mod unsaved;
 
 pub use events::{Event, Events};
 pub use retry::Backoff;

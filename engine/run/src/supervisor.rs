@@ -4,20 +4,20 @@ use crate::events::{Event, Events};
 use crate::lane::{Ended, Lane, POLL};
 use crate::ledger::Ledger;
 use crate::status::LaneStatus;
-use crate::track::Track;
+use crate::track::{Known, Track};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tripline_api::{
-    Built, Change, Key, ListenerId, Progress, Source, State, Store, StoreError,
+    Built, Change, Key, ListenerId, Progress, Settled, Source, State, Store, StoreError,
 };
-use tripline_follow::Waker;
+use tripline_follow::{Looking, Sign, Waker};
 
-/// How many changes may wait for the ledger; a lane that finds the queue full
-/// waits for the disk.
-const CHANGES_MAX: usize = 256;
+/// How many messages may wait for the ledger, each with the changes of one
+/// flush; a lane that finds the queue full waits for the disk.
+const MESSAGES_MAX: usize = 64;
 
 /// What to run.
 pub struct Setup {
@@ -46,8 +46,10 @@ pub struct LaneSetup {
 pub struct Options {
     /// End when every source is at its end and everything is settled.
     pub until_idle: bool,
-    /// How often to look without a hint.
+    /// How often to look where file-system events cannot be believed.
     pub poll: Duration,
+    /// Use file-system events; otherwise everything is looked at in each poll.
+    pub events: bool,
     /// How long a lane may take to finish its batch when the engine stops; one
     /// that takes longer is left behind, and what it had comes again.
     pub stop_within: Duration,
@@ -55,7 +57,12 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { until_idle: false, poll: POLL, stop_within: Duration::from_secs(10) }
+        Self {
+            until_idle: false,
+            poll: POLL,
+            events: true,
+            stop_within: Duration::from_secs(10),
+        }
     }
 }
 
@@ -120,13 +127,13 @@ impl Engine {
     /// refuses a thread. Nothing runs then.
     pub fn start(mut setup: Setup) -> Result<Self, SetupError> {
         let progress = setup.store.progress()?;
-        let mut waker = Waker::new();
+        let waker = waker(&setup.options, &setup.events);
         let (stop, stop_receiver) = bounded(0);
-        let (changes, changes_receiver) = bounded(CHANGES_MAX);
+        let (changes, changes_receiver) = bounded(MESSAGES_MAX);
         let (ended_sender, ended) = bounded(setup.listeners.len().max(1));
         let mut prepared = Vec::new();
         for LaneSetup { id, built } in setup.listeners {
-            let tracks = tracks(&id, &built.from, &setup.sources, &progress, &mut waker)?;
+            let tracks = tracks(&id, &built.from, &setup.sources, &progress, &waker)?;
             let status: Arc<LaneStatus> = Arc::default();
             prepared.push(Lane {
                 id,
@@ -135,6 +142,8 @@ impl Engine {
                 quiet: built.quiet,
                 poll: setup.options.poll,
                 until_idle: setup.options.until_idle,
+                // It gives up in time to come to its own end.
+                flush_within: setup.options.stop_within.mul_f64(0.9),
                 tracks,
                 stop: stop_receiver.clone(),
                 ledger: changes.clone(),
@@ -143,9 +152,7 @@ impl Engine {
             });
         }
         drop(changes);
-        if let Some(why) = waker.trouble() {
-            setup.events.event(&Event::PollingOnly { why });
-        }
+        drop(progress);
         let events = Arc::clone(&setup.events);
         let ledger =
             Ledger { store: setup.store, changes: changes_receiver, events, waker };
@@ -236,12 +243,22 @@ impl std::fmt::Debug for Engine {
     }
 }
 
+fn waker(options: &Options, events: &Arc<dyn Events>) -> Waker {
+    let events = Arc::clone(events);
+    let looking = Looking { events: options.events, poll: options.poll };
+    let tell = move |sign: Sign| match &sign {
+        Sign::Overflow(why) => events.event(&Event::Overflow { why }),
+        Sign::PollingOnly(why) => events.event(&Event::PollingOnly { why }),
+    };
+    Waker::new(looking, Box::new(tell))
+}
+
 fn tracks(
     id: &ListenerId,
     from: &[String],
     sources: &[Arc<dyn Source>],
     progress: &[Progress],
-    waker: &mut Waker,
+    waker: &Waker,
 ) -> Result<Vec<Track>, SetupError> {
     let mut tracks = Vec::new();
     for name in from {
@@ -251,19 +268,36 @@ fn tracks(
                 source_name: name.clone(),
             });
         };
-        let key = Key { source: source.id().clone(), listener: id.clone() };
-        let known = progress.iter().find(|p| p.key == key);
-        tracks.push(Track::new(
-            key,
-            Arc::clone(source),
-            waker.subscribe(source),
-            known.and_then(|p| p.cursor.clone()),
-            known.is_some_and(|p| p.set_by_hand),
-            known.map_or((State::CatchingUp, None), |p| (p.state, p.why.clone())),
-            tracks.len() as u64 + 1,
-        ));
+        let key = Key { source: source.id().clone(), listener: id.clone(), log: None };
+        let known = known(&key, progress);
+        let seed = tracks.len() as u64 + 1;
+        let hints = waker.subscribe(source);
+        tracks.push(Track::new(key, Arc::clone(source), hints, known, seed));
     }
     Ok(tracks)
+}
+
+/// What earlier runs left of a source and all its logs.
+fn known(key: &Key, progress: &[Progress]) -> Known {
+    let is_mine =
+        |p: &&Progress| p.key.source == key.source && p.key.listener == key.listener;
+    let mut known = Known {
+        settled: Settled::new(),
+        set_by_hand: false,
+        state: State::CatchingUp,
+        why: None,
+    };
+    for row in progress.iter().filter(is_mine) {
+        if let Some(cursor) = &row.cursor {
+            known.settled.insert(row.key.log.clone(), cursor.clone());
+        }
+        if row.key.log.is_none() {
+            known.set_by_hand = row.set_by_hand;
+            known.state = row.state;
+            known.why.clone_from(&row.why);
+        }
+    }
+    known
 }
 
 /// A lane's thread: a listener that panics ends its own lane and no other.
@@ -274,10 +308,9 @@ fn run(lane: Lane, index: usize, ended: &Sender<(usize, Ended)>) {
     let result = catch_unwind(AssertUnwindSafe(move || lane.run()));
     let how = result.unwrap_or_else(|panic| {
         let why = format!("it panicked: {}", message_of(&*panic));
-        for key in keys {
-            let why = Some(why.clone());
-            _ = ledger.send(Change::State { key, state: State::Stopped, why });
-        }
+        let change =
+            |key| Change::State { key, state: State::Stopped, why: Some(why.clone()) };
+        _ = ledger.send(keys.into_iter().map(change).collect());
         events.event(&Event::ListenerStopped { listener: &id, why: &why });
         Ended::Stopped { why, at_gap: false }
     });

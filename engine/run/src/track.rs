@@ -1,18 +1,23 @@
 //! A lane's way through one of its sources.
 
+use crate::pending::{Part, Pending};
 use crate::retry::Backoff;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tripline_api::{Batch, Change, Cursor, Idle, Key, Reader, Source, State};
+use tripline_api::{
+    Again, Batch, Change, Changed, Cursor, Gap, Idle, Key, Reader, Settled, Source, State,
+};
 use tripline_follow::Hints;
 
 /// One source as a lane follows it.
 pub(crate) struct Track {
+    /// The source as a whole; each log has a key of its own.
     pub(crate) key: Key,
     pub(crate) source: Arc<dyn Source>,
     pub(crate) hints: Hints,
     /// Up to where the listener has settled everything.
-    pub(crate) settled: Option<Cursor>,
+    pub(crate) settled: Settled,
     pub(crate) set_by_hand: bool,
     state: State,
     why: Option<String>,
@@ -22,15 +27,20 @@ pub(crate) struct Track {
     pub(crate) idle: Option<Idle>,
     reader: Option<Box<dyn Reader>>,
     /// Listened to, and not flushed yet.
-    pending: Option<Pending>,
+    pending: Pending,
+    /// Flushed, and not yet said to have arrived.
+    in_flight: Pending,
     backoff: Backoff,
     retry_at: Option<Instant>,
 }
 
-struct Pending {
-    cursor: Cursor,
-    entries: u64,
-    last_entry: Option<i64>,
+/// What is known of a track from earlier runs.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) settled: Settled,
+    pub(crate) set_by_hand: bool,
+    pub(crate) state: State,
+    pub(crate) why: Option<String>,
 }
 
 impl Track {
@@ -38,61 +48,84 @@ impl Track {
         key: Key,
         source: Arc<dyn Source>,
         hints: Hints,
-        settled: Option<Cursor>,
-        set_by_hand: bool,
-        (state, why): (State, Option<String>),
+        known: Known,
         seed: u64,
     ) -> Self {
         Self {
             key,
             source,
             hints,
-            settled,
-            set_by_hand,
-            state,
-            why,
+            settled: known.settled,
+            set_by_hand: known.set_by_hand,
+            state: known.state,
+            why: known.why,
             waiting: None,
             idle: None,
             reader: None,
-            pending: None,
+            pending: Pending::default(),
+            in_flight: Pending::default(),
             backoff: Backoff::new(seed),
             retry_at: None,
         }
     }
 
-    /// Begins to read at the settled place, or where the listener says that it
-    /// has come to, whichever is less: what a listener holds beyond the settled
-    /// place comes to it again, and it knows what to do with that. Forgets what
-    /// was not flushed.
+    /// Begins to read where everything is settled. Of a journal, where the
+    /// listener says that it has come to, if that is less: what a listener holds
+    /// beyond the settled place comes to it again, and it knows what to do with
+    /// that. Forgets what was not flushed.
     pub(crate) fn open(&mut self, held: Option<Cursor>) {
         self.idle = None;
-        self.pending = None;
-        let cursor = match (held, &self.settled) {
-            (Some(held), Some(settled)) if held.place >= settled.place => {
-                Some(settled.clone())
+        self.pending.clear();
+        self.in_flight.clear();
+        let settled = self.settled.get(&None);
+        let held = held.filter(|held| {
+            self.source.is_journal() && settled.is_none_or(|s| held.place < s.place)
+        });
+        self.reader = Some(match held {
+            Some(held) => {
+                self.pending.of(None).begins(held.clone());
+                self.source.open(&Settled::from([(None, held)]))
             }
-            (Some(held), _) => {
-                let cursor = held.clone();
-                self.pending = Some(Pending { cursor, entries: 0, last_entry: None });
-                Some(held)
-            }
-            (None, settled) => settled.clone(),
-        };
-        self.reader = Some(self.source.open(cursor));
+            None => self.source.open(&self.settled),
+        });
     }
 
-    /// The reader, unless the source failed a moment ago.
+    /// The reader, unless the source failed a moment ago; it knows what has
+    /// changed.
     pub(crate) fn take_reader(&mut self) -> Option<Box<dyn Reader>> {
         if self.retry_at.is_some_and(|time| Instant::now() < time) {
             return None;
         }
         self.retry_at = None;
         self.idle = None;
-        self.reader.take()
+        let mut reader = self.reader.take()?;
+        let changed = self.hints.take();
+        if !self.source.is_journal() {
+            let due = match changed {
+                Some(Changed::Anything) => None,
+                _ => self.hints.due(Instant::now()),
+            };
+            if let Some(changed) = due.or(changed) {
+                reader.hint(changed);
+            }
+        }
+        Some(reader)
     }
 
-    pub(crate) fn put_back(&mut self, reader: Box<dyn Reader>) {
+    pub(crate) fn put_back(&mut self, mut reader: Box<dyn Reader>) {
+        if let Some(directories) = reader.directories() {
+            self.hints.watch(directories);
+        }
         self.reader = Some(reader);
+    }
+
+    /// When to look although nothing happened. A journal is looked at in each
+    /// poll.
+    pub(crate) fn look_at(&self, now: Instant, poll: Duration) -> Instant {
+        match self.source.is_journal() {
+            true => now + poll,
+            false => self.hints.due_at(),
+        }
     }
 
     /// The source failed: when to try again.
@@ -111,45 +144,93 @@ impl Track {
         self.retry_at
     }
 
-    /// The listener took a batch.
-    pub(crate) fn listened(&mut self, taken: Taken) {
-        let before = self.pending.take();
-        self.pending = Some(Pending {
-            cursor: taken.end,
-            entries: taken.entries + before.as_ref().map_or(0, |p| p.entries),
-            last_entry: taken.last_entry.or_else(|| before.and_then(|p| p.last_entry)),
-        });
-    }
-
-    pub(crate) const fn has_pending(&self) -> bool {
-        self.pending.is_some()
-    }
-
-    /// The listener flushed: what it listened to is settled.
-    pub(crate) fn flushed(&mut self) -> Option<Change> {
-        let pending = self.pending.take()?;
-        self.settled = Some(pending.cursor.clone());
-        self.set_by_hand = false;
-        Some(Change::Settled {
-            key: self.key.clone(),
-            cursor: pending.cursor,
-            entries: pending.entries,
-            last_entry: pending.last_entry,
-        })
+    /// The listener took a batch, which is not one of a line that comes again.
+    pub(crate) fn listened(&mut self, batch: &Batch<'_>) {
+        let log = batch.log.map(|log| Arc::clone(log.path));
+        self.pending.of(log).listened(batch);
     }
 
     /// The reader has found out where to begin and there is nothing yet: that
-    /// place is as good as settled. Returns whether it is news.
-    pub(crate) fn begins_at(&mut self, cursor: Option<&Cursor>) -> bool {
-        if self.settled.is_some() || self.pending.is_some() {
-            return false;
+    /// place is as good as settled.
+    pub(crate) fn begins(&mut self, log: Option<Arc<Path>>, cursor: Cursor) {
+        self.pending.of(log).begins(cursor);
+    }
+
+    /// All of a log was handed out, and there will be no more.
+    pub(crate) fn gone(&mut self, log: Arc<Path>) {
+        self.pending.of(Some(log)).gone();
+    }
+
+    /// The listener took a gap.
+    pub(crate) fn passed(&mut self, gap: &Gap) {
+        let key = self.key_of(gap.log.clone());
+        self.pending.of(gap.log.clone()).passed(key, gap.clone());
+    }
+
+    pub(crate) fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// The listener set about flushing what it has by now.
+    pub(crate) fn take_off(&mut self) {
+        self.in_flight = std::mem::take(&mut self.pending);
+    }
+
+    /// What took off has arrived: it is settled.
+    pub(crate) fn land(&mut self, changes: &mut Vec<Change>) {
+        let landed = std::mem::take(&mut self.in_flight);
+        for (log, part) in landed {
+            self.settle(log, part, changes);
         }
-        self.pending = cursor.map(|cursor| Pending {
-            cursor: cursor.clone(),
-            entries: 0,
-            last_entry: None,
-        });
-        self.pending.is_some()
+        // What a person wanted again of logs was wanted of all of them.
+        if self.set_by_hand
+            && !self.source.is_journal()
+            && self.is_at_end(true)
+            && self.pending.is_empty()
+            && let Some(cursor) = self.settled.get(&None).cloned()
+        {
+            self.set_by_hand = false;
+            let key = self.key.clone();
+            changes.push(Change::Settled { key, cursor, entries: 0, last_entry: None });
+        }
+    }
+
+    fn settle(&mut self, log: Option<Arc<Path>>, part: Part, changes: &mut Vec<Change>) {
+        let key = self.key_of(log.clone());
+        let is_gone = part.is_gone();
+        let before = changes.len();
+        part.settle(key.clone(), changes);
+        for change in &changes[before..] {
+            let cursor = match change {
+                Change::Settled { cursor, .. } => {
+                    self.set_by_hand &= !self.source.is_journal();
+                    cursor.clone()
+                }
+                Change::Gap { gap, .. } => {
+                    Cursor { place: gap.to, proof: gap.proof.clone(), next: None }
+                }
+                _ => continue,
+            };
+            self.settled.insert(log.clone(), cursor);
+        }
+        if is_gone {
+            self.settled.remove(&log);
+            changes.push(Change::Forget { key });
+        }
+    }
+
+    /// There was nothing to read at the last look. A patient one waits for what
+    /// is to come at a certain time, but not for what is in trouble and is tried
+    /// again later.
+    pub(crate) fn is_at_end(&self, patient: bool) -> bool {
+        self.idle.as_ref().is_some_and(|idle| match idle.again {
+            Again::Later => true,
+            Again::At(time) => {
+                let far = Instant::now() + TROUBLE_WAIT_MAX;
+                !patient || (idle.is_trouble && time > far)
+            }
+            Again::Now | Again::Soon => false,
+        })
     }
 
     /// The change to another state or another reason; `None` when it is no
@@ -178,26 +259,14 @@ impl Track {
         }
         false
     }
+
+    fn key_of(&self, log: Option<Arc<Path>>) -> Key {
+        Key { log, ..self.key.clone() }
+    }
 }
+
+/// A run until idle waits so long for what is in trouble.
+const TROUBLE_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// A wait shorter than this is nobody's business: each rotation has one.
 const TELL_WAITING_AFTER: Duration = Duration::from_secs(5);
-
-/// What a batch leaves behind once the listener has it.
-pub(crate) struct Taken {
-    end: Cursor,
-    pub(crate) entries: u64,
-    pub(crate) bytes: u64,
-    last_entry: Option<i64>,
-}
-
-impl Taken {
-    pub(crate) fn of(batch: &Batch<'_>) -> Self {
-        Self {
-            end: batch.end.clone(),
-            entries: batch.len() as u64,
-            bytes: batch.bytes.len() as u64,
-            last_entry: batch.last_time(),
-        }
-    }
-}

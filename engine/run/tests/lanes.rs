@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tripline_api::{
-    Args, Begin, BuildContext, Built, Cursor, Gap, ListenError, Listener, ListenerId,
-    OnGap, Place, Source, State, Store as _, View,
+    Args, Begin, BuildContext, Built, Cursor, Flushed, Gap, ListenError, Listener,
+    ListenerId, OnGap, Place, Source, State, Store as _, View,
 };
 use tripline_run::{Engine, Event, Events, LaneSetup, Options, Setup};
 use tripline_store::{Effect, Fault, FaultStore, MemoryStore};
@@ -199,6 +199,7 @@ impl Site {
             built: Built {
                 listener: Box::new(recorder),
                 from: vec!["p4".to_owned()],
+                only_journals: false,
                 on_gap: OnGap::Stop,
                 quiet: Duration::from_millis(20),
                 writes: None,
@@ -320,8 +321,9 @@ impl Listener for Recorder {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<(), ListenError> {
-        self.fails(Failure::Flush)
+    fn flush(&mut self) -> Result<Flushed, ListenError> {
+        self.fails(Failure::Flush)?;
+        Ok(Flushed::All)
     }
 
     fn gap(&mut self, gap: &Gap) -> Result<(), ListenError> {

@@ -38,15 +38,18 @@ pub(crate) fn apply(progress: &mut Progress, change: &Change) -> Result<(), Stor
             progress.why.clone_from(why);
         }
         Change::Gap { key, gap } => {
-            if gap.source != key.source {
+            if (&gap.source, &gap.log) != (&key.source, &key.log) {
                 return Err(StoreError {
                     what: format!("a gap was not recorded for {}", key.listener),
                     cause: format!("it is of {}, not of {}", gap.source, key.source)
                         .into(),
                 });
             }
-            progress.cursor = Some(Cursor::unproved(gap.to));
+            progress.cursor =
+                Some(Cursor { place: gap.to, proof: gap.proof.clone(), next: None });
         }
+        // There is no progress behind it; the store takes it away.
+        Change::Forget { .. } => {}
         Change::SetByHand { cursor, .. } => {
             progress.cursor = Some(cursor.clone());
             progress.set_by_hand = true;

@@ -4,6 +4,9 @@
 //! an empty store each time, and, when its content outlives the value,
 //! [`persists`], with a function that opens the same one each time.
 
+pub mod example;
+mod logs;
+
 use crate::MemoryStore;
 use tripline_api::{Change, Cursor, Gap, Key, Place, Progress, State, Store};
 
@@ -53,6 +56,11 @@ const CASES: &[Case] = &[
     ("a commit is all or nothing", a_commit_is_all_or_nothing),
     ("progress is ordered", progress_is_ordered),
     ("the newest gaps are kept", the_newest_gaps_are_kept),
+    ("each log has a row", logs::each_log_has_a_row),
+    ("a log is forgotten alone", logs::a_log_is_forgotten_alone),
+    ("a path keeps all its bytes", logs::a_path_keeps_all_its_bytes),
+    ("a gap of a log moves its cursor", logs::a_gap_of_a_log_moves_its_cursor),
+    ("ten thousand logs are one commit", logs::ten_thousand_logs_are_one_commit),
     ("a long walk agrees with the model", a_long_walk_agrees_with_the_model),
 ];
 
@@ -173,13 +181,13 @@ fn a_gap_moves_the_cursor(store: &mut dyn Store) {
 fn numbers_keep_all_their_bits(store: &mut dyn Store) {
     let key = example::key("p4", "backup");
     for number in [0, 1, i64::MAX as u64, 1 << 63, u64::MAX] {
-        let place =
-            Place { era: u32::MAX, sequence: number, offset: number, line: number };
+        let place = Place { era: number, sequence: number, offset: number, line: number };
         let mut cursor = example::cursor(number);
         cursor.place = place;
         cursor.next = Some(number);
         cursor.proof = cursor.proof.map(|mut proof| {
             proof.inode = (number, number);
+            proof.modified = number.cast_signed();
             proof.head.len = u32::MAX;
             proof
         });
@@ -192,6 +200,7 @@ fn numbers_keep_all_their_bits(store: &mut dyn Store) {
         let gap = Gap {
             from: place,
             to: place,
+            proof: None,
             missing: Some((number, number)),
             bytes: Some(number),
             ..example::gap(&key, 1)
@@ -321,112 +330,4 @@ fn only(store: &mut dyn Store) -> Progress {
 fn assert_same(store: &mut dyn Store, model: &mut dyn Store, when: &str) {
     assert_eq!(progress(store), progress(model), "{when}");
     assert_eq!(gaps(store), gaps(model), "{when}");
-}
-
-/// Changes to try stores with.
-pub mod example {
-    use tripline_api::{
-        Change, Cursor, Gap, GapKind, Key, ListenerId, Place, Proof, SourceId, State,
-    };
-
-    /// A key of two valid names.
-    ///
-    /// # Panics
-    ///
-    /// When one is not valid.
-    pub fn key(source: &str, listener: &str) -> Key {
-        Key {
-            source: SourceId::new(source).expect("a valid name"),
-            listener: ListenerId::new(listener).expect("a valid name"),
-        }
-    }
-
-    /// A cursor with a proof, in the file with this sequence number.
-    pub fn cursor(sequence: u64) -> Cursor {
-        let text = format!("@vv@ 1 @db.counters@ @journal@ @{sequence}@\n");
-        Cursor {
-            place: Place { era: 0, sequence, offset: 1000, line: 10 },
-            proof: Some(Proof::new((2049, 77), text.as_bytes(), b"@ex@ 1 2\n")),
-            next: sequence.is_multiple_of(2).then(|| sequence.wrapping_add(1)),
-        }
-    }
-
-    /// A gap of the key's source that leads to this sequence number, of a kind
-    /// and with fields that depend on the number.
-    pub fn gap(key: &Key, number: u64) -> Gap {
-        use GapKind::{Missing, Replaced, Restored, Unterminated};
-        let kinds = [Missing, Replaced, Restored, Unterminated];
-        Gap {
-            source: key.source.clone(),
-            kind: kinds[number as usize % kinds.len()],
-            from: Place { era: 0, sequence: number / 2, offset: 17, line: 1 },
-            to: Place { era: 1, sequence: number, offset: 0, line: 0 },
-            missing: number.is_multiple_of(3).then_some((number / 2 + 1, number)),
-            bytes: number.is_multiple_of(5).then_some(number * 100),
-            why: format!("journal.{number} is not to be found"),
-            repair: "bring it back".into(),
-        }
-    }
-
-    /// One change of each kind, to three listeners.
-    pub fn changes() -> Vec<Change> {
-        let backup = key("p4", "backup");
-        let mail = key("p4", "mail");
-        let other = key("log", "mail");
-        vec![
-            Change::Settled {
-                key: backup.clone(),
-                cursor: cursor(1),
-                entries: 3,
-                last_entry: Some(1_700_000_000),
-            },
-            Change::State { key: backup, state: State::Following, why: None },
-            Change::Gap { key: mail.clone(), gap: gap(&mail, 4) },
-            Change::SetByHand { key: other, cursor: Cursor::unproved(Place::default()) },
-        ]
-    }
-
-    /// Commits that look random and are the same each time.
-    pub fn walk(commits: usize) -> impl Iterator<Item = Vec<Change>> {
-        let mut random = Random(0x9e37_79b9_7f4a_7c15);
-        (0..commits).map(move |_| {
-            let changes = random.below(4);
-            (0..changes).map(|_| random.change()).collect()
-        })
-    }
-
-    /// A small generator (xorshift), good enough to choose test cases.
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, bound: u64) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            (self.0 >> 11) % bound
-        }
-
-        fn change(&mut self) -> Change {
-            let key = key(
-                ["p4", "log"][self.below(2) as usize],
-                ["backup", "mail", "ci"][self.below(3) as usize],
-            );
-            let number = self.below(50);
-            match self.below(4) {
-                0 => Change::Gap { gap: gap(&key, number), key },
-                1 => Change::SetByHand { key, cursor: cursor(number) },
-                2 => Change::State {
-                    key,
-                    state: [State::Following, State::Stopped][self.below(2) as usize],
-                    why: number.is_multiple_of(2).then(|| format!("reason {number}")),
-                },
-                _ => Change::Settled {
-                    key,
-                    cursor: cursor(number),
-                    entries: self.below(1000),
-                    last_entry: number.is_multiple_of(3).then_some(number as i64 - 20),
-                },
-            }
-        }
-    }
 }

@@ -19,6 +19,7 @@
 //! let key = Key {
 //!     source: SourceId::new("p4").expect("a valid name"),
 //!     listener: ListenerId::new("backup").expect("a valid name"),
+//!     log: None,
 //! };
 //! store.commit(&[Change::State { key, state: State::Following, why: None }])?;
 //! assert_eq!(store.progress()?[0].state, State::Following);

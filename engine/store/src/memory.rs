@@ -57,19 +57,25 @@ impl Store for MemoryStore {
 impl Content {
     fn make(&mut self, change: &Change) -> Result<(), StoreError> {
         let key = change.key();
+        if let Change::Forget { .. } = change {
+            self.progress.remove(key);
+            return Ok(());
+        }
         let progress =
             self.progress.entry(key.clone()).or_insert_with(|| nothing_yet(key.clone()));
         apply(progress, change)?;
         if let Change::Gap { gap, .. } = change {
-            self.gaps.push((key.clone(), gap.clone()));
+            // Its proof is in the cursor, and of use nowhere else.
+            self.gaps.push((key.clone(), Gap { proof: None, ..gap.clone() }));
             self.forget_old_gaps(key);
         }
         Ok(())
     }
 
     fn forget_old_gaps(&mut self, key: &Key) {
-        if self.gaps.iter().filter(|(of, _)| of == key).count() > <dyn Store>::GAPS_MAX
-            && let Some(oldest) = self.gaps.iter().position(|(of, _)| of == key)
+        let is_of = |of: &Key| (&of.source, &of.listener) == (&key.source, &key.listener);
+        if self.gaps.iter().filter(|(of, _)| is_of(of)).count() > <dyn Store>::GAPS_MAX
+            && let Some(oldest) = self.gaps.iter().position(|(of, _)| is_of(of))
         {
             self.gaps.remove(oldest);
         }

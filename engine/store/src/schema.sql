@@ -1,5 +1,5 @@
--- The store of Tripline, version 1. To look into it, also while the daemon
--- runs:
+-- The store of Tripline, version 1; `schema_2.sql` adds to it. To look into it,
+-- also while the daemon runs:
 --
 --   sqlite3 -readonly tripline.db 'SELECT source, listener, sequence, offset, state FROM cursor'
 --

@@ -5,6 +5,7 @@ use crate::rows::{self, NotMade};
 use crate::{OpenError, open};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 use tripline_api::{Change, Gap, Key, Progress, Store, StoreError};
 
 /// Keeps everything in `tripline.db` in the state directory.
@@ -75,9 +76,12 @@ impl Store for SqliteStore {
 fn make_all(connection: &mut Connection, changes: &[Change]) -> Result<(), NotMade> {
     let transaction =
         connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let now = now.map_or(0, |since| since.as_secs().cast_signed());
     for change in changes {
-        rows::make(&transaction, change)?;
+        rows::make(&transaction, change, now)?;
     }
+    rows::forget_old_gaps(&transaction, changes)?;
     transaction.commit()?;
     Ok(())
 }

@@ -166,7 +166,7 @@ impl Directory {
 
     /// Up to where the mirror has everything, in an era; `None` when it has
     /// nothing.
-    pub(super) fn standing(&self, era: u32) -> Result<Option<Standing>, ListenError> {
+    pub(super) fn standing(&self, era: u64) -> Result<Option<Standing>, ListenError> {
         let (path, file, sequence, whole);
         if let Some(current) = &self.current
             && let Some(current_sequence) = current.sequence

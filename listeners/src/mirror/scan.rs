@@ -182,7 +182,7 @@ impl Whole {
     pub(super) fn cursor(
         &self,
         file: &File,
-        era: u32,
+        era: u64,
         sequence: u64,
     ) -> io::Result<Cursor> {
         let mut head = vec![0; self.bytes.min(Proof::HEAD_BYTES_MAX as u64) as usize];

@@ -1,6 +1,6 @@
 //! Where lines go: a file that is repaired, or a stream that is not.
 
-use super::tail::{self, Newest};
+use super::tail::{self, Found};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
@@ -151,16 +151,14 @@ impl Output {
         }
     }
 
-    /// The newest line of a source, where that can be told.
-    pub(super) fn newest(
-        &self,
-        source: &SourceId,
-    ) -> Result<Option<Newest>, ListenError> {
+    /// The newest line of a source, or of each of its logs, where that can be
+    /// told.
+    pub(super) fn newest(&self, source: &SourceId) -> Result<Found, ListenError> {
         match self.kind {
             Kind::Plain { .. } => tail::newest(&self.file, source).map_err(|error| {
                 ListenError::io(format_args!("cannot read {}", self.name), &error)
             }),
-            Kind::Stream { .. } => Ok(None),
+            Kind::Stream { .. } => Ok(Found::Nothing),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::files::read_at;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use tripline_api::{Place, SourceId};
@@ -16,7 +17,7 @@ pub(super) enum Newest {
 }
 
 /// A place without its line, which an id does not have: era, sequence, offset.
-type Key = (u32, u64, u64);
+pub(super) type Key = (u64, u64, u64);
 
 impl Newest {
     pub(super) const fn entry(place: Place) -> Self {
@@ -25,6 +26,11 @@ impl Newest {
 
     pub(super) const fn gap(to: Place) -> Self {
         Self::Gap(key(to))
+    }
+
+    pub(super) const fn key(self) -> Key {
+        let (Self::Entry(key) | Self::Gap(key)) = self;
+        key
     }
 
     /// Whether the entry at this place is in the file.
@@ -38,8 +44,7 @@ impl Newest {
 
     /// Whether the gap that leads to this place is in the file.
     pub(super) fn has_gap(self, to: Place) -> bool {
-        let (Self::Entry(newest) | Self::Gap(newest)) = self;
-        key(to) <= newest
+        key(to) <= self.key()
     }
 }
 
@@ -80,9 +85,22 @@ pub(super) fn whole_bytes(file: &File) -> io::Result<u64> {
     line_start(file, length, 0).map(|start| start.unwrap_or(0))
 }
 
-/// The newest line of a source among the last [`NEWEST_BYTES_MAX`] of a file.
+/// What the end of a file tells of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// There is no line of it.
+    Nothing,
+    /// It is a journal, and this is its newest line: its eras come one after
+    /// the other.
+    Journal(Newest),
+    /// It has many logs, and this is the newest line of each, by its era: the
+    /// eras of logs have no order.
+    Logs(BTreeMap<u64, Newest>),
+}
+
+/// The newest lines of a source among the last [`NEWEST_BYTES_MAX`] of a file.
 /// Lines that are not ours are passed over.
-pub(super) fn newest(file: &File, source: &SourceId) -> io::Result<Option<Newest>> {
+pub(super) fn newest(file: &File, source: &SourceId) -> io::Result<Found> {
     let prefix = format!("{LINE_START_TEXT}{source}/");
     let mut end = file.metadata()?.len();
     let floor = end.saturating_sub(NEWEST_BYTES_MAX);
@@ -92,34 +110,103 @@ pub(super) fn newest(file: &File, source: &SourceId) -> io::Result<Option<Newest
         let Some(start) = line_start(file, end - 1, floor)? else { break };
         let count = read_at(file, &mut first, start)?;
         if first[..count] == *prefix.as_bytes()
-            && let Some(newest) = read_line(file, start..end, source)?
+            && let Some((newest, is_log)) = read_line(file, start..end, source)?
         {
-            return Ok(Some(newest));
+            return match is_log {
+                false => Ok(Found::Journal(newest)),
+                true => newest_of_logs(file, floor..end, &prefix).map(Found::Logs),
+            };
         }
         end = start;
     }
-    Ok(None)
+    Ok(Found::Nothing)
 }
+
+/// The newest line of each log in a stretch of a file. Reads it from front to
+/// back, as there may be thousands of logs.
+fn newest_of_logs(
+    file: &File,
+    range: std::ops::Range<u64>,
+    prefix: &str,
+) -> io::Result<BTreeMap<u64, Newest>> {
+    let mut newest = BTreeMap::new();
+    let mut block = vec![0; BLOCK_BYTES];
+    // A line that began in an earlier block.
+    let mut begun: Vec<u8> = Vec::new();
+    // The first line is whole only at the very start.
+    let mut is_whole = range.start == 0;
+    let mut offset = range.start;
+    while offset < range.end {
+        let length = (range.end - offset).min(BLOCK_BYTES as u64) as usize;
+        let count = read_at(file, &mut block[..length], offset)?;
+        if count == 0 {
+            break;
+        }
+        offset += count as u64;
+        for piece in block[..count].split_inclusive(|&byte| byte == b'\n') {
+            if piece.last() != Some(&b'\n') {
+                begun.extend_from_slice(piece);
+                continue;
+            }
+            let line = match begun.is_empty() {
+                true => piece,
+                false => {
+                    begun.extend_from_slice(piece);
+                    &begun
+                }
+            };
+            if is_whole && let Some(found) = line_of_log(line, prefix) {
+                newest.insert(found.key().0, found);
+            }
+            is_whole = true;
+            begun.clear();
+        }
+    }
+    Ok(newest)
+}
+
+/// What a line of a log says, without reading all of it.
+fn line_of_log(line: &[u8], prefix: &str) -> Option<Newest> {
+    let rest = line.strip_prefix(prefix.as_bytes())?;
+    let end = memchr::memchr(b'"', rest)?;
+    let (id, rest) = rest.split_at(end);
+    let is_ours = rest.starts_with(b"\",\"source\":\"") && rest.ends_with(b"}\n");
+    // Quotes in a text have a backslash before them: this is no text.
+    if !is_ours || rest.ends_with(PARTIAL) {
+        return None;
+    }
+    newest_of(std::str::from_utf8(id).ok()?)
+}
+
+/// How a line ends that is not whole yet and comes again.
+const PARTIAL: &[u8] = b",\"partial\":true}\n";
 
 #[derive(Deserialize)]
 struct Line {
     id: String,
+    path: Option<serde::de::IgnoredAny>,
 }
 
-/// What a line says; `None` when it is no JSON or its id is none of ours.
+/// What a line says, and whether it is one of a log; `None` when it is no JSON
+/// or its id is none of ours.
 fn read_line(
     file: &File,
     range: std::ops::Range<u64>,
     source: &SourceId,
-) -> io::Result<Option<Newest>> {
+) -> io::Result<Option<(Newest, bool)>> {
     let mut bytes = vec![0; (range.end - range.start) as usize];
     read_at(file, &mut bytes, range.start)?;
     let Ok(line) = serde_json::from_slice::<Line>(&bytes) else { return Ok(None) };
     let id = line.id.strip_prefix(source.as_str()).and_then(|id| id.strip_prefix('/'));
-    Ok(id.and_then(|id| match id.strip_suffix("#gap") {
+    Ok(id.and_then(newest_of).map(|newest| (newest, line.path.is_some())))
+}
+
+/// What an id says, without its source.
+fn newest_of(id: &str) -> Option<Newest> {
+    match id.strip_suffix("#gap") {
         Some(to) => Place::from_id(to).map(Newest::gap),
         None => Place::from_id(id).map(Newest::entry),
-    }))
+    }
 }
 
 /// The start of the line that holds the byte before `at`, or that starts there:
@@ -170,7 +257,7 @@ mod tests {
         file
     }
 
-    fn newest_of(source: &str, bytes: &[u8]) -> Option<Newest> {
+    fn found(source: &str, bytes: &[u8]) -> Found {
         newest(&file(bytes), &SourceId::new(source).unwrap()).unwrap()
     }
 
@@ -195,10 +282,38 @@ mod tests {
     fn each_source_has_a_newest_line() {
         let bytes = b"{\"id\":\"b/1/0\"}\n{\"id\":\"a/7/40~2\",\"x\":{}}\n# a note\n\
             {\"id\":\"b/14/0#gap\"}\n{\"id\":\"a/9\n{\"id\":\"ab/1/0\"}\n";
-        assert_eq!(newest_of("a", bytes), Some(Newest::Entry((2, 7, 40))));
-        assert_eq!(newest_of("b", bytes), Some(Newest::Gap((0, 14, 0))));
-        assert_eq!(newest_of("c", bytes), None);
-        assert_eq!(newest_of("a", b""), None);
+        assert_eq!(found("a", bytes), Found::Journal(Newest::Entry((2, 7, 40))));
+        assert_eq!(found("b", bytes), Found::Journal(Newest::Gap((0, 14, 0))));
+        assert_eq!(found("c", bytes), Found::Nothing);
+        assert_eq!(found("a", b""), Found::Nothing);
+    }
+
+    #[test]
+    fn each_log_has_a_newest_line() {
+        let line = |id: &str, rest: &str| {
+            format!("{{\"id\":\"{id}\",\"source\":\"a\",\"path\":\"/x\"{rest}}}\n")
+        };
+        let lines = [
+            line("a/0/10~7", ",\"text\":\"x\""),
+            line("a/1/0~9", ",\"text\":\"x\""),
+            line("a/1/0~7#gap", ",\"gap\":{}"),
+            line("b/9/9~9", ",\"text\":\"x\""),
+            line("a/0/3", ",\"text\":\"x\\\",\\\"partial\\\":true\""),
+            line("a/5/5~9", ",\"text\":\"x\",\"partial\":true"),
+            "{\"id\":\"a/9/9~9\",\"sou\n# a note\n".to_owned(),
+        ]
+        .concat();
+        let newest = BTreeMap::from([
+            (7, Newest::Gap((7, 1, 0))),
+            (9, Newest::Entry((9, 1, 0))),
+            (0, Newest::Entry((0, 0, 3))),
+        ]);
+        assert_eq!(found("a", lines.as_bytes()), Found::Logs(newest.clone()));
+        // Also when they lie across the edges of what is read at a time.
+        let padding =
+            line("b/0/0~1", &format!(",\"text\":\"{}\"", "x".repeat(BLOCK_BYTES - 150)));
+        let far = format!("{padding}{lines}{padding}");
+        assert_eq!(found("a", far.as_bytes()), Found::Logs(newest));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::testing::{Feed, OwnedBatch};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use tempfile::TempDir;
-use tripline_api::{GapKind, Place};
+use tripline_api::{GapKind, Place, SourceId};
 
 const JOURNAL: &[u8] = b"@vv@ 1 @db.counters@ @journal@ @4@ \n@ex@ 1 110\n\
     @rv@ 4 @db.user@ @ann@ @ann@@example@ @@ 1 2 @Ann@ @0123CAFE@ 0 @@ 0 0 0 \n\
@@ -79,9 +79,11 @@ fn feed(source: &str) -> Feed {
 fn gap(to: Place) -> Gap {
     Gap {
         source: SourceId::new("p4").unwrap(),
+        log: None,
         kind: GapKind::Missing,
         from: Place::start_of(0, 1),
         to,
+        proof: None,
         missing: Some((2, 3)),
         bytes: None,
         why: "journals 2 and 3 are gone".into(),

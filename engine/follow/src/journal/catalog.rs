@@ -1,7 +1,8 @@
 //! Which files there are, and what each says of itself.
 
 use super::names::{Hint, hint};
-use crate::file::{self, Gunzip, Stamp};
+use crate::archive::{Archive, ArchiveError, Format, Limits};
+use crate::file::{self, Stamp};
 use p4journal::Head;
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -270,7 +271,8 @@ fn head_of(path: &Path, head: &[u8]) -> bool {
 fn read_content(path: &Path) -> io::Result<(bool, Content)> {
     let file = file::open(path)?;
     let mut bytes = vec![0; 4096];
-    let gzip = file::is_gzip(&file)?;
+    // Journals are compressed by p4d, and it has gzip alone.
+    let gzip = Format::of_file(&file)? == Some(Format::Gzip);
     let mut n = peek(&file, gzip, &mut bytes)?;
     let mut head = Head::read(&bytes[..n]);
     if matches!(head, Head::NeedMore) && n == bytes.len() {
@@ -306,13 +308,11 @@ fn peek(file: &File, gzip: bool, bytes: &mut [u8]) -> io::Result<usize> {
     if !gzip {
         return file::read_at(file, bytes, 0);
     }
-    use std::io::Seek;
-    let mut file = file.try_clone()?;
-    file.rewind()?;
-    match Gunzip::new(file).peek(bytes) {
+    // A mistake behind these bytes is not met here.
+    match Archive::new(file.try_clone()?, Format::Gzip, Limits::default()).fill(bytes) {
         // Too little of it is there to decompress anything.
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
-        other => other,
+        Err(ArchiveError::Cut) => Ok(0),
+        other => Ok(other?),
     }
 }
 

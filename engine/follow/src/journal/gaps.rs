@@ -53,16 +53,21 @@ pub(super) fn gap(
         GapKind::Restored => format!(
             "the server went back to {next}, as after a restore from a checkpoint: {was}"
         ),
-        GapKind::Replaced => format!(
-            "{next} is not what it was: {was}, and what stands before that offset is \
+        // The last three are of logs.
+        GapKind::Replaced | GapKind::Truncated | GapKind::Deleted | GapKind::Damaged => {
+            format!(
+                "{next} is not what it was: {was}, and what stands before that offset is \
              something else now"
-        ),
+            )
+        }
     };
     Gap {
         source: shared.id.clone(),
+        log: None,
         kind,
         from,
         to,
+        proof: None,
         missing,
         bytes,
         why,
@@ -90,10 +95,8 @@ fn repair(
         (GapKind::Unterminated, _) => {
             format!("put the whole journal.{} into {folders}", from.sequence)
         }
-        (GapKind::Restored | GapKind::Replaced, _) => {
-            "find out whether the server was restored; a backup made from the journals \
+        _ => "find out whether the server was restored; a backup made from the journals \
              of before must be seeded anew"
-                .to_owned()
-        }
+            .to_owned(),
     }
 }

@@ -2,7 +2,8 @@
 
 use super::catalog::Found;
 use super::framer::{Framer, RECORD_BYTES_MAX};
-use crate::file::{self, Gunzip};
+use crate::archive::{Archive, Format, Limits};
+use crate::file;
 use std::fs::File;
 use std::io;
 use tripline_api::{Place, SourceError};
@@ -33,7 +34,7 @@ pub(super) fn record_at(file: &Found, wanted: Place) -> Result<Place, SourceErro
 /// The place behind the last whole record.
 pub(super) fn end_of(
     file: &Found,
-    era: u32,
+    era: u64,
     sequence: u64,
 ) -> Result<Place, SourceError> {
     let mut place = Place::start_of(era, sequence);
@@ -71,14 +72,14 @@ fn walk(file: &Found, mut each: impl FnMut(u64, u64) -> bool) -> Result<(), Sour
 
 enum Input {
     Plain(File, u64),
-    Gzip(Gunzip),
+    Gzip(Archive),
 }
 
 impl Input {
     fn open(file: &Found) -> io::Result<Self> {
         let opened = file::open(&file.path)?;
         Ok(if file.gzip {
-            Self::Gzip(Gunzip::new(opened))
+            Self::Gzip(Archive::new(opened, Format::Gzip, Limits::default()))
         } else {
             Self::Plain(opened, 0)
         })
@@ -91,7 +92,7 @@ impl Input {
                 *offset += n as u64;
                 Ok(n)
             }
-            Self::Gzip(stream) => stream.fill(buffer),
+            Self::Gzip(stream) => Ok(stream.fill(buffer)?),
         }
     }
 }

@@ -30,8 +30,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tripline_api::{
-    Args, ArgsError, BuildContext, Cursor, FriendlyDuration, Place, Reader, Source,
-    SourceError, SourceFactory, SourceId, Start,
+    Args, ArgsError, Behind, BuildContext, Cursor, FriendlyDuration, Place, Reader,
+    Settled, Source, SourceError, SourceFactory, SourceId, Start,
 };
 
 /// Makes `Journal` sources.
@@ -136,7 +136,12 @@ impl Source for JournalSource {
         &self.0.id
     }
 
-    fn open(&self, cursor: Option<Cursor>) -> Box<dyn Reader> {
+    fn is_journal(&self) -> bool {
+        true
+    }
+
+    fn open(&self, settled: &Settled) -> Box<dyn Reader> {
+        let cursor = settled.get(&None).cloned();
         Box::new(JournalReader::new(Arc::clone(&self.0), cursor))
     }
 
@@ -160,9 +165,9 @@ impl Source for JournalSource {
         })
     }
 
-    fn behind(&self, cursor: Option<&Cursor>) -> Result<u64, SourceError> {
+    fn behind(&self, settled: &Settled) -> Result<Behind, SourceError> {
         let files = self.0.scan()?;
-        let place = cursor.map(|c| c.place);
+        let place = settled.get(&None).map(|c| c.place);
         // What has a higher number than the live journal is of an earlier life.
         let live = files.iter().find(|f| f.hint == Hint::Live);
         let newest = live.and_then(Found::number);
@@ -181,19 +186,27 @@ impl Source for JournalSource {
         let read = place.map_or(0, |p| {
             sizes.get(&p.sequence).map_or(0, |size| (*size).min(p.offset))
         });
-        Ok(sizes.values().sum::<u64>() - read)
+        Ok(Behind::from([(None, sizes.values().sum::<u64>() - read)]))
     }
 
     fn find(
         &self,
         wanted: &Start,
-        before: Option<&Cursor>,
-    ) -> Result<Place, SourceError> {
-        let place = self.place_of(wanted)?;
-        let Some(before) = before else { return Ok(place) };
-        let walk = JournalReader::new(Arc::clone(&self.0), Some(before.clone()));
-        let era = before.place.era + u32::from(walk.leads_to_new_era()?);
-        Ok(Place { era, ..place })
+        log: Option<&Path>,
+        before: &Settled,
+    ) -> Result<BTreeMap<Option<Arc<Path>>, Place>, SourceError> {
+        if let Some(log) = log {
+            let (id, log) = (&self.0.id, log.display());
+            return Err(SourceError::new(format!(
+                "{id} is a journal, which has no log {log}: leave the path out"
+            )));
+        }
+        let mut place = self.place_of(wanted)?;
+        if let Some(before) = before.get(&None) {
+            let walk = JournalReader::new(Arc::clone(&self.0), Some(before.clone()));
+            place.era = before.place.era + u64::from(walk.leads_to_new_era()?);
+        }
+        Ok(BTreeMap::from([(None, place)]))
     }
 }
 

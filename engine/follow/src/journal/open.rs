@@ -2,7 +2,8 @@
 
 use super::catalog::{Content, Found};
 use super::framer::Framer;
-use crate::file::{self, Gunzip, Stamp};
+use crate::archive::{Archive, ArchiveError, Format, Limits};
+use crate::file::{self, Stamp};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ enum Bytes {
     Plain(File),
     /// Decompressed from the start; so many bytes are still to be skipped.
     Gzip {
-        stream: Gunzip,
+        stream: Archive,
         skip: u64,
         skipped: Vec<u8>,
     },
@@ -61,7 +62,8 @@ impl Open {
             _ => Vec::new(),
         };
         let bytes = if found.gzip {
-            Bytes::Gzip { stream: Gunzip::new(file), skip: offset, skipped: Vec::new() }
+            let stream = Archive::new(file, Format::Gzip, Limits::default());
+            Bytes::Gzip { stream, skip: offset, skipped: Vec::new() }
         } else {
             Bytes::Plain(file)
         };
@@ -82,9 +84,9 @@ impl Open {
         match &mut self.bytes {
             Bytes::Plain(_) => self.read_plain(framer),
             Bytes::Gzip { stream, skip, skipped } => {
-                let failed = |e| {
+                let failed = |e: ArchiveError| {
                     let name = self.path.display();
-                    SourceError::io(format!("cannot decompress {name}"), e)
+                    SourceError::io(format!("cannot decompress {name}"), e.into())
                 };
                 let space = framer.space();
                 if *skip > 0 {

@@ -29,6 +29,8 @@ pub(crate) struct JournalReader {
     /// Behind the last entry that was handed out; `None` until it is known
     /// where to begin.
     pub(super) cursor: Option<Cursor>,
+    /// It was opened with a cursor, or has handed out something.
+    has_begun: bool,
     /// The cursor behind the batch that is out now.
     batch_end: Option<Cursor>,
     /// When this walk began.
@@ -72,7 +74,7 @@ struct Doubt {
 /// What a turn came to.
 enum Turn {
     Entries,
-    Gap(Gap),
+    Gap(Box<Gap>),
     Idle(Idle),
     Again,
 }
@@ -85,21 +87,31 @@ impl Reader for JournalReader {
         }
         for _ in 0..TURNS_MAX {
             match self.turn()? {
-                Turn::Entries => return Ok(Step::Batch(self.batch())),
-                Turn::Gap(gap) => return Ok(Step::Gap(gap)),
-                Turn::Idle(idle) => return Ok(Step::Idle(idle)),
+                Turn::Entries => {
+                    self.has_begun = true;
+                    return Ok(Step::Batch(self.batch()));
+                }
+                Turn::Gap(gap) => {
+                    self.has_begun = true;
+                    return Ok(Step::Gap(*gap));
+                }
+                Turn::Idle(idle) => return Ok(self.begins().unwrap_or(Step::Idle(idle))),
                 Turn::Again => {}
             }
         }
         Ok(Step::Idle(Idle { again: Again::Now, ..Idle::at_end() }))
     }
-
-    fn cursor(&self) -> Option<&Cursor> {
-        self.cursor.as_ref()
-    }
 }
 
 impl JournalReader {
+    /// Where the walk begins, once, when that was found out and there is nothing
+    /// yet.
+    fn begins(&mut self) -> Option<Step<'static>> {
+        let cursor = self.cursor.as_ref().filter(|_| !self.has_begun)?;
+        self.has_begun = true;
+        Some(Step::Begins(None, cursor.clone()))
+    }
+
     /// Whether what is there now leads from the cursor into a new era.
     pub(super) fn leads_to_new_era(&self) -> Result<bool, SourceError> {
         let files = self.shared.scan()?;
@@ -112,6 +124,7 @@ impl JournalReader {
         let framer = Framer::new(shared.record_bytes_max);
         Self {
             shared,
+            has_begun: cursor.is_some(),
             cursor,
             batch_end: None,
             since: Instant::now(),
@@ -170,6 +183,7 @@ impl JournalReader {
         };
         Batch {
             source: &self.shared.id,
+            log: None,
             start: place,
             did_rotate,
             bytes: self.framer.bytes(),
@@ -340,12 +354,12 @@ impl JournalReader {
         let from = self.cursor.as_ref().map_or_else(Place::default, |c| c.place);
         self.move_to(file, new_era);
         let to = self.cursor.as_ref().map_or_else(Place::default, |c| c.place);
-        Turn::Gap(gap(&self.shared, &loss, from, to, file))
+        Turn::Gap(Box::new(gap(&self.shared, &loss, from, to, file)))
     }
 
     /// Begins a file at its start.
     fn move_to(&mut self, file: &Found, new_era: bool) {
-        let era = self.cursor.as_ref().map_or(0, |c| c.place.era) + u32::from(new_era);
+        let era = self.cursor.as_ref().map_or(0, |c| c.place.era) + u64::from(new_era);
         let sequence = match file.number() {
             Some(number) => number,
             None if new_era => self.cursor.as_ref().map_or(0, |c| c.place.sequence),

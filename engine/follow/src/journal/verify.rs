@@ -2,9 +2,9 @@
 
 use super::catalog::{Found, Whole};
 use super::framer::records_in;
-use crate::file::{self, Gunzip};
+use crate::archive::{Archive, ArchiveError, Format, Limits};
+use crate::file;
 use p4journal::Trailer;
-use std::io;
 use tripline_api::{Proof, SourceError};
 
 /// How much is decompressed in one step, in bytes.
@@ -16,7 +16,7 @@ const TRAILER_BYTES: usize = 4096;
 /// its length, its trailer, and the bytes before an offset.
 pub(super) struct Verifying {
     pub(super) found: Found,
-    stream: Gunzip,
+    stream: Archive,
     buffer: Vec<u8>,
     length: u64,
     last: Vec<u8>,
@@ -31,7 +31,7 @@ impl Verifying {
         })?;
         Ok(Self {
             found: found.clone(),
-            stream: Gunzip::new(file),
+            stream: Archive::new(file, Format::Gzip, Limits::default()),
             buffer: vec![0; 256 * 1024],
             length: 0,
             last: Vec::new(),
@@ -60,17 +60,14 @@ impl Verifying {
         Ok(None)
     }
 
-    fn failed(&self, error: io::Error) -> Result<(Whole, Vec<u8>), SourceError> {
-        use io::ErrorKind::{InvalidData, InvalidInput, UnexpectedEof};
-        match error.kind() {
-            // The content is at fault, not the disk.
-            InvalidData | InvalidInput | UnexpectedEof => {
-                Ok((Whole::No(in_words(&error)), Vec::new()))
-            }
-            _ => {
+    fn failed(&self, error: ArchiveError) -> Result<(Whole, Vec<u8>), SourceError> {
+        match error {
+            ArchiveError::Io(e) => {
                 let what = format!("cannot read {}", self.found.path.display());
-                Err(SourceError::io(what, error))
+                Err(SourceError::io(what, e))
             }
+            // The content is at fault, not the disk.
+            error => Ok((Whole::No(format!("it {error}")), Vec::new())),
         }
     }
 
@@ -98,13 +95,6 @@ fn keep_last(kept: &mut Vec<u8>, bytes: &[u8], count: usize) {
     let bytes = &bytes[bytes.len().saturating_sub(count)..];
     kept.extend_from_slice(bytes);
     kept.drain(..kept.len().saturating_sub(count));
-}
-
-fn in_words(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => "it has no end mark".to_owned(),
-        _ => error.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,13 @@
+//! Lines come out as the rule has it, however their bytes come in.
+
+#![no_main]
+
+mod acts;
+#[path = "../../tests/log_lines/naive.rs"]
+#[expect(dead_code, reason = "the rules of joining are for the other target")]
+mod naive;
+
+use libfuzzer_sys::fuzz_target;
+use naive::Rule;
+
+fuzz_target!(|data: &[u8]| acts::run(data, &[Rule::Alone]));

@@ -1,0 +1,225 @@
+//! The files of a log: the one that is written to, and its rotated siblings.
+
+use super::names::{self, Age};
+use crate::file::Stamp;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Within this time two changes of a folder can have the same time stamp, so a
+/// folder that changed more recently may change again without a sign.
+const STAMP_GRAIN: Duration = Duration::from_millis(10);
+
+/// How many folders are remembered between two looks.
+const LISTINGS_MAX: usize = 64;
+
+/// One file of a log.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub(super) path: PathBuf,
+    pub(super) stamp: Stamp,
+    /// It stands at the log's own path.
+    pub(super) live: bool,
+    /// By the numbers in the names, a file is missing just before it.
+    pub(super) after_hole: bool,
+    age: Option<Age>,
+    is_compressed: bool,
+}
+
+/// The files of a log, oldest first; the live one, if it is there, is the last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Family {
+    pub(super) members: Vec<Member>,
+    /// Nothing moved while they were looked at, so they all belong to one
+    /// moment.
+    pub(super) is_settled: bool,
+}
+
+impl Family {
+    /// What tells two looks at the same files apart.
+    pub(super) fn fingerprint(&self) -> Vec<(PathBuf, (u64, u64))> {
+        self.members.iter().map(|it| (it.path.clone(), it.stamp.inode)).collect()
+    }
+}
+
+/// Lists folders, and keeps what it saw while they do not change: thousands of
+/// logs may share one.
+#[derive(Debug)]
+pub(super) struct Folders {
+    /// Where rotated files are kept besides the log's own folder.
+    rotated: Vec<PathBuf>,
+    listings: HashMap<PathBuf, Listing>,
+}
+
+#[derive(Debug)]
+struct Listing {
+    /// When the folder last changed, before it was listed.
+    modified: SystemTime,
+    /// It did not change while it was listed, and not just before.
+    is_settled: bool,
+    /// The names that are rotations, by the name they are rotations of.
+    rotations: HashMap<Vec<u8>, Vec<Vec<u8>>>,
+}
+
+impl Folders {
+    pub(super) fn new(rotated: Vec<PathBuf>) -> Self {
+        Self { rotated, listings: HashMap::new() }
+    }
+
+    /// What is there of a log now.
+    ///
+    /// # Errors
+    ///
+    /// When a folder cannot be listed; one that is not there is empty.
+    pub(super) fn family(&mut self, log: &Path) -> io::Result<Family> {
+        let Some((folder, base)) = log.parent().zip(log.file_name()) else {
+            return Ok(Family::default());
+        };
+        let mut members = Vec::new();
+        let mut is_settled = true;
+        let rotated = std::mem::take(&mut self.rotated);
+        for folder in std::iter::once(folder).chain(rotated.iter().map(PathBuf::as_path))
+        {
+            is_settled &= self.add_rotations(folder, base, &mut members)?;
+        }
+        self.rotated = rotated;
+        sort(&mut members);
+        members.extend(live(log)?);
+        // The folders were not touched since they were listed: one moment.
+        is_settled &= self.is_unchanged(folder);
+        Ok(Family { members, is_settled })
+    }
+
+    fn add_rotations(
+        &mut self,
+        folder: &Path,
+        base: &OsStr,
+        members: &mut Vec<Member>,
+    ) -> io::Result<bool> {
+        let Some(listing) = self.listing(folder)? else { return Ok(true) };
+        for name in listing.rotations.get(base.as_bytes()).into_iter().flatten() {
+            let Some(rotation) = names::rotation_of(base.as_bytes(), name) else {
+                continue;
+            };
+            let path = folder.join(OsStr::from_bytes(name));
+            // One that went away meanwhile shows in the folder's time.
+            let Ok(metadata) = fs::metadata(&path) else { continue };
+            if !metadata.is_file() {
+                continue;
+            }
+            members.push(Member {
+                path,
+                stamp: Stamp::of(&metadata),
+                live: false,
+                after_hole: false,
+                age: Some(rotation.age),
+                is_compressed: rotation.is_compressed,
+            });
+        }
+        Ok(listing.is_settled)
+    }
+
+    fn listing(&mut self, folder: &Path) -> io::Result<Option<&Listing>> {
+        let known = self.listings.get(folder);
+        if !(known.is_some_and(|it| it.is_settled) && self.is_unchanged(folder)) {
+            if self.listings.len() >= LISTINGS_MAX {
+                self.listings.clear();
+            }
+            match list(folder) {
+                Ok(listing) => _ = self.listings.insert(folder.to_owned(), listing),
+                Err(error) if is_absent(&error) => {
+                    self.listings.remove(folder);
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.listings.get(folder))
+    }
+
+    /// Whether the folder is as it was listed.
+    fn is_unchanged(&self, folder: &Path) -> bool {
+        let listed = self.listings.get(folder).map(|listing| listing.modified);
+        listed == modified(folder).ok()
+    }
+}
+
+fn list(folder: &Path) -> io::Result<Listing> {
+    let before = modified(folder)?;
+    let mut rotations: HashMap<Vec<u8>, Vec<Vec<u8>>> = HashMap::new();
+    for entry in fs::read_dir(folder)? {
+        let name = entry?.file_name();
+        for base in names::bases_of(name.as_bytes()) {
+            rotations.entry(base).or_default().push(name.as_bytes().to_vec());
+        }
+    }
+    let is_old = before.elapsed().is_ok_and(|age| age > STAMP_GRAIN);
+    let is_settled = is_old && modified(folder)? == before;
+    Ok(Listing { modified: before, is_settled, rotations })
+}
+
+fn modified(folder: &Path) -> io::Result<SystemTime> {
+    fs::metadata(folder)?.modified()
+}
+
+impl Member {
+    /// The file at a log's own path.
+    pub(super) fn alone(path: &Path, stamp: Stamp) -> Self {
+        Self {
+            path: path.to_owned(),
+            stamp,
+            live: true,
+            after_hole: false,
+            age: None,
+            is_compressed: false,
+        }
+    }
+
+    /// Whether the file system says that the file was made after this time, in
+    /// nanoseconds since 1970. Not every one does.
+    pub(super) fn was_born_after(&self, time: i64) -> bool {
+        fs::metadata(&self.path).is_ok_and(|metadata| was_born_after(&metadata, time))
+    }
+}
+
+/// Whether the file system says that a file was made after this time, in
+/// nanoseconds since 1970: then it is another one with the same number.
+pub(super) fn was_born_after(metadata: &fs::Metadata, time: i64) -> bool {
+    let born = metadata.created().ok();
+    let since_1970 = born.and_then(|it| it.duration_since(UNIX_EPOCH).ok());
+    since_1970.is_some_and(|it| i128::from(time) < it.as_nanos() as i128)
+}
+
+fn live(log: &Path) -> io::Result<Option<Member>> {
+    match fs::metadata(log) {
+        Ok(metadata) => Ok(Some(Member::alone(log, Stamp::of(&metadata)))),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Oldest first. Of a plain file and a compressed one of the same age the plain
+/// one is kept: the other may still be in the making.
+fn sort(members: &mut Vec<Member>) {
+    members.sort_by(|a, b| {
+        let plain_first = a.is_compressed.cmp(&b.is_compressed);
+        let by_folder = || a.path.parent().cmp(&b.path.parent());
+        a.age.cmp(&b.age).then_with(by_folder).then(plain_first)
+    });
+    members.dedup_by(|later, first| {
+        later.age == first.age && later.path.parent() == first.path.parent()
+    });
+    for at in 1..members.len() {
+        let pair = [members[at - 1].age.clone(), members[at].age.clone()];
+        let ages: Vec<_> = pair.into_iter().flatten().collect();
+        members[at].after_hole = !names::holes(&ages).is_empty();
+    }
+}

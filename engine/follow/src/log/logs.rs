@@ -1,0 +1,436 @@
+//! Which logs there are: found by their patterns, known by their paths, and
+//! recognised when they are renamed.
+
+use super::decide::Match;
+use super::examine;
+use super::family::is_absent;
+use super::names;
+use super::paths::{Patterns, Walk};
+use super::trail::Trail;
+use crate::file::Stamp;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ffi::OsStr;
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tripline_api::{Cursor, Place, Settled};
+
+/// How many files are looked at in one slice of a scan.
+const SLICE_FILES: usize = 256;
+/// How many files that cannot be followed are remembered, to be told.
+const TROUBLES_MAX: usize = 1000;
+
+/// All logs of a source.
+pub(super) struct Logs {
+    patterns: Patterns,
+    /// Where rotated files are kept besides the logs' own folders.
+    rotated: Vec<PathBuf>,
+    trails: Vec<Trail>,
+    by_path: HashMap<Arc<Path>, usize>,
+    /// Who reads the file with this inode, or did last.
+    owners: HashMap<(u64, u64), usize>,
+    scan: Scan,
+    /// Logs to look at.
+    woken: Vec<usize>,
+    /// Logs whose place is another without an entry.
+    moved: Vec<usize>,
+    directories: BTreeSet<PathBuf>,
+    has_new_directories: bool,
+    /// Files that match and are not followed, and why.
+    troubles: BTreeMap<PathBuf, String>,
+    /// Second names of files that are followed.
+    aliases: BTreeSet<PathBuf>,
+    notices: Vec<String>,
+}
+
+/// A look at everything, in slices.
+#[derive(Default)]
+struct Scan {
+    walk: Option<Walk>,
+    /// Files that were found and not looked at yet.
+    found: VecDeque<PathBuf>,
+    /// Another one is due after this one.
+    is_wanted: bool,
+    is_first: bool,
+}
+
+impl Logs {
+    pub(super) fn new(
+        patterns: Patterns,
+        rotated: Vec<PathBuf>,
+        settled: &Settled,
+    ) -> Self {
+        let mut logs = Self {
+            patterns,
+            rotated,
+            trails: Vec::new(),
+            by_path: HashMap::new(),
+            owners: HashMap::new(),
+            scan: Scan { is_wanted: true, is_first: true, ..Scan::default() },
+            woken: Vec::new(),
+            moved: Vec::new(),
+            directories: BTreeSet::new(),
+            has_new_directories: false,
+            troubles: BTreeMap::new(),
+            aliases: BTreeSet::new(),
+            notices: Vec::new(),
+        };
+        for (path, cursor) in settled {
+            // What is no longer asked for stays where it is.
+            let Some(path) = path.as_ref().filter(|it| logs.patterns.matches(it)) else {
+                continue;
+            };
+            let index = logs.add(path.clone(), Some(cursor.clone()));
+            if let Some(proof) = &cursor.proof {
+                logs.owners.insert(proof.inode, index);
+            }
+        }
+        logs
+    }
+
+    pub(super) fn trail_mut(&mut self, index: usize) -> &mut Trail {
+        &mut self.trails[index]
+    }
+
+    /// Why files that match are not followed.
+    pub(super) fn troubles(&self) -> impl Iterator<Item = &String> {
+        self.troubles.values()
+    }
+
+    /// The directories in which a change is a reason to look, when they are
+    /// others than before.
+    pub(super) fn take_directories(&mut self) -> Option<Vec<PathBuf>> {
+        std::mem::take(&mut self.has_new_directories)
+            .then(|| self.directories.iter().cloned().collect())
+    }
+
+    /// Logs at which something changed.
+    pub(super) fn take_woken(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.woken)
+    }
+
+    /// Logs whose place is another, without an entry that says so.
+    pub(super) fn take_moved(&mut self) -> Vec<usize> {
+        std::mem::take(&mut self.moved)
+    }
+
+    /// Something that a person should know.
+    pub(super) fn take_notice(&mut self) -> Option<String> {
+        self.notices.pop()
+    }
+
+    /// Looks at everything again.
+    pub(super) const fn rescan(&mut self) {
+        self.scan.is_wanted = true;
+    }
+
+    /// Whether not all that is there is known yet.
+    pub(super) const fn is_first_scan(&self) -> bool {
+        self.scan.is_first
+    }
+
+    pub(super) fn is_scanning(&self) -> bool {
+        self.scan.is_wanted || self.scan.walk.is_some() || !self.scan.found.is_empty()
+    }
+
+    /// A slice of a scan; returns whether that was the last one.
+    pub(super) fn scan(&mut self) -> bool {
+        if !self.is_scanning() {
+            return false;
+        }
+        if !self.scan.found.is_empty() {
+            let count = self.scan.found.len().min(SLICE_FILES);
+            let slice: Vec<_> = self.scan.found.drain(..count).collect();
+            self.look_at(&slice);
+        } else if let Some(walk) = &mut self.scan.walk {
+            match walk.step() {
+                Some(listed) => {
+                    if listed.is_worth_watching {
+                        self.has_new_directories |=
+                            self.directories.insert(listed.directory.clone());
+                    }
+                    match listed.entries {
+                        Ok(entries) => {
+                            let found = entries.into_iter().map(|found| found.path);
+                            self.scan.found.extend(found);
+                        }
+                        Err(error) => {
+                            let what = format!("cannot list it: {error}");
+                            self.trouble(&listed.directory, &what);
+                        }
+                    }
+                }
+                None => {
+                    self.scan.walk = None;
+                    // What is gone is not found by walking.
+                    let lost = self.trails.iter().filter(|trail| !trail.is_found);
+                    self.scan.found.extend(lost.map(|trail| trail.path.to_path_buf()));
+                }
+            }
+        } else {
+            self.begin_scan();
+        }
+        let is_over = !self.is_scanning();
+        if is_over && std::mem::take(&mut self.scan.is_first) {
+            self.look_at_known();
+        }
+        is_over
+    }
+
+    fn begin_scan(&mut self) {
+        self.scan.is_wanted = false;
+        self.troubles.clear();
+        self.scan.walk = Some(self.patterns.walk());
+        for folder in &self.rotated {
+            self.has_new_directories |= self.directories.insert(folder.clone());
+        }
+        let literals = self.patterns.literals().to_vec();
+        for path in literals {
+            if let Some(folder) = path.parent() {
+                self.has_new_directories |= self.directories.insert(folder.to_owned());
+            }
+            // It may have been rotated away, and its rotated files be there.
+            if !path.exists() {
+                if !self.by_path.contains_key(&*path) {
+                    let index = self.add(path.clone().into(), None);
+                    self.wake(index);
+                }
+                self.trouble(&path, "is not there");
+            }
+            self.scan.found.push_back(path);
+        }
+        self.trails.iter_mut().for_each(|trail| trail.is_found = false);
+    }
+
+    /// Whatever was read before is looked at once, whether it changed or not.
+    fn look_at_known(&mut self) {
+        self.woken.extend(0..self.trails.len());
+    }
+
+    /// These paths changed.
+    pub(super) fn changed(&mut self, paths: &[PathBuf]) {
+        let mut changed = Vec::new();
+        for path in paths {
+            if self.by_path.contains_key(&**path) || self.patterns.matches(path) {
+                changed.push(path.clone());
+            } else if !self.wake_bases(path) && self.patterns.concerns_directory(path) {
+                // A new directory, or one that is gone.
+                self.rescan();
+            }
+        }
+        self.look_at(&changed);
+    }
+
+    /// A rotated file changed: wakes the logs it may belong to.
+    fn wake_bases(&mut self, path: &Path) -> bool {
+        let Some((folder, name)) = path.parent().zip(path.file_name()) else {
+            return false;
+        };
+        let bases = names::bases_of(name.as_bytes());
+        let mut woke = false;
+        for base in &bases {
+            let base = OsStr::from_bytes(base);
+            if let Some(&index) = self.by_path.get(&*folder.join(base)) {
+                self.wake(index);
+                woke = true;
+            }
+            if self.rotated.iter().any(|it| it == folder) {
+                let of_that_name =
+                    |it: &&usize| self.trails[**it].path.file_name() == Some(base);
+                let indexes: Vec<_> =
+                    self.by_path.values().filter(of_that_name).copied().collect();
+                woke |= !indexes.is_empty();
+                indexes.into_iter().for_each(|index| self.wake(index));
+            }
+        }
+        woke
+    }
+
+    fn wake(&mut self, index: usize) {
+        self.trails[index].hint();
+        self.woken.push(index);
+    }
+
+    /// Looks at files that were found or have changed.
+    fn look_at(&mut self, paths: &[PathBuf]) {
+        let mut moves = Vec::new();
+        for path in paths {
+            self.look_at_one(path, &mut moves);
+        }
+        self.apply(moves);
+    }
+
+    fn look_at_one(&mut self, path: &Path, moves: &mut Vec<Move>) {
+        let known = self.by_path.get(path).copied();
+        if let Some(index) = known {
+            self.trails[index].is_found = true;
+        }
+        let metadata = match fs::metadata(path) {
+            Ok(metadata) => metadata,
+            Err(error) => {
+                if !is_absent(&error) {
+                    self.trouble(path, &format!("cannot be looked at: {error}"));
+                }
+                if let Some(index) = known
+                    && self.trails[index].seen.inode != (0, 0)
+                {
+                    self.trails[index].seen = Stamp::unknown();
+                    self.wake(index);
+                }
+                return;
+            }
+        };
+        if !metadata.is_file() {
+            if !metadata.is_dir() || known.is_some() {
+                self.trouble(path, "is not a regular file, so it is not followed");
+            }
+            return;
+        }
+        self.troubles.remove(path);
+        let stamp = Stamp::of(&metadata);
+        let owner = self.owners.get(&stamp.inode).copied();
+        if let Some(index) = known {
+            let before = std::mem::replace(&mut self.trails[index].seen, stamp);
+            if before == stamp {
+                return;
+            }
+            self.wake(index);
+            if owner == Some(index) {
+                return;
+            }
+        }
+        match owner {
+            Some(owner) if Some(owner) != known && self.is_still_at(owner, stamp) => {
+                if known.is_none() {
+                    let followed = self.trails[owner].path.clone();
+                    self.notice(path, &followed);
+                }
+            }
+            Some(owner) if Some(owner) != known => {
+                if let Some(found) = self.moved_from(owner, path, stamp) {
+                    moves.push(found);
+                    return;
+                }
+                self.begin(path, known, stamp);
+            }
+            _ => self.begin(path, known, stamp),
+        }
+    }
+
+    fn begin(&mut self, path: &Path, known: Option<usize>, stamp: Stamp) {
+        if known.is_none() && self.is_rotation(path) {
+            return;
+        }
+        let index = known.unwrap_or_else(|| self.add(path.into(), None));
+        self.trails[index].seen = stamp;
+        self.owners.insert(stamp.inode, index);
+        if known.is_none() {
+            self.wake(index);
+        }
+    }
+
+    fn add(&mut self, path: Arc<Path>, cursor: Option<Cursor>) -> usize {
+        let index = self.trails.len();
+        let is_first = self.patterns.literals().first().is_some_and(|it| **it == *path)
+            && self.patterns.order(&path) == 0;
+        let era = if is_first { 0 } else { Place::era_of_log(&path) };
+        self.by_path.insert(path.clone(), index);
+        self.trails.push(Trail::new(path, era, cursor));
+        index
+    }
+
+    /// Whether the path is that of a rotated file of a log that is followed.
+    fn is_rotation(&self, path: &Path) -> bool {
+        let Some((folder, name)) = path.parent().zip(path.file_name()) else {
+            return false;
+        };
+        names::bases_of(name.as_bytes()).iter().any(|base| {
+            let base = folder.join(OsStr::from_bytes(base));
+            self.by_path.contains_key(&*base)
+                || self.patterns.matches(&base) && base.is_file()
+        })
+    }
+
+    /// Said once for each.
+    fn notice(&mut self, path: &Path, followed: &Path) {
+        if self.aliases.len() < TROUBLES_MAX && self.aliases.insert(path.to_owned()) {
+            self.notices.push(format!(
+                "{} is the same file as {}: it is followed once, under that name",
+                path.display(),
+                followed.display()
+            ));
+        }
+    }
+
+    fn trouble(&mut self, path: &Path, what: &str) {
+        if self.troubles.len() < TROUBLES_MAX {
+            let words = format!("{} {what}", path.display());
+            self.troubles.insert(path.to_owned(), words);
+        }
+    }
+}
+
+/// A file that was read under one path and is now at another one.
+struct Move {
+    from: usize,
+    /// Where it was read up to.
+    cursor: Cursor,
+    to: PathBuf,
+    stamp: Stamp,
+}
+
+/// Renames between paths that are followed.
+impl Logs {
+    /// Whether the log's own path still names that file.
+    fn is_still_at(&self, index: usize, stamp: Stamp) -> bool {
+        let metadata = fs::metadata(&*self.trails[index].path);
+        metadata.is_ok_and(|metadata| Stamp::of(&metadata).inode == stamp.inode)
+    }
+
+    /// Whether the file at a path is one that another log has read, as its
+    /// content says.
+    fn moved_from(&self, from: usize, path: &Path, stamp: Stamp) -> Option<Move> {
+        let cursor = self.trails[from].cursor.clone()?;
+        let proof = cursor.proof.as_ref()?;
+        if proof.inode != stamp.inode {
+            return None;
+        }
+        let is_it = examine::plain_file(path, stamp, &cursor).ok()? == Match::Yes;
+        is_it.then(|| Move { from, cursor, to: path.to_owned(), stamp })
+    }
+
+    /// Each log gives away its file before any takes another's: two may have
+    /// changed places.
+    fn apply(&mut self, mut moves: Vec<Move>) {
+        let mut at = 0;
+        while at < moves.len() {
+            // What is now at the path it came from may have moved as well.
+            let from = self.trails[moves[at].from].path.to_path_buf();
+            if !moves.iter().any(|it| it.to == from)
+                && let Ok(metadata) = fs::metadata(&from)
+            {
+                let stamp = Stamp::of(&metadata);
+                let owner = self.owners.get(&stamp.inode).copied();
+                let found = owner
+                    .filter(|owner| *owner != moves[at].from)
+                    .and_then(|owner| self.moved_from(owner, &from, stamp));
+                moves.extend(found);
+            }
+            at += 1;
+        }
+        for it in &moves {
+            self.trails[it.from].give_away();
+            self.moved.push(it.from);
+            self.wake(it.from);
+        }
+        for Move { cursor, to, stamp, .. } in moves {
+            let known = self.by_path.get(&*to).copied();
+            let index = known.unwrap_or_else(|| self.add(to.into(), None));
+            self.trails[index].inherit(cursor);
+            self.trails[index].seen = stamp;
+            self.owners.insert(stamp.inode, index);
+            self.wake(index);
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The source as the configuration builds it.
+
+use super::join::Join;
+use super::lines::LineRules;
+use super::names;
+use super::paths::Patterns;
+use super::places;
+use super::reader::LogReader;
+use super::settings::{OnDeleted, Settings};
+use crate::archive::Limits;
+use crate::clock::Clock;
+use rustix::process::{Resource, getrlimit};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tripline_api::{
+    Args, ArgsError, Behind, BuildContext, FriendlyDuration, LineTime, Place, Reader,
+    Settled, Source, SourceError, SourceFactory, SourceId, Start, TimeFormat,
+};
+
+/// Makes `Log` sources.
+pub static FACTORY: LogFactory = LogFactory;
+
+/// Makes `Log` sources.
+#[derive(Debug)]
+pub struct LogFactory;
+
+/// How long an entry of several lines waits for more, unless configured.
+const JOIN_WAIT: Duration = Duration::from_secs(1);
+/// How much of a deleted file is read to its end, unless configured: 1 GiB.
+const HELD_BYTES_MAX: u64 = 1 << 30;
+/// How many files a reader keeps open at most: what is at rest is opened again
+/// when something is written to it.
+const OPENED_MAX: u64 = 512;
+/// How many readers share the limit of open files.
+const READERS: u64 = 8;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LogArgs {
+    paths: Vec<String>,
+    #[serde(default)]
+    exclude: Vec<String>,
+    #[serde(default)]
+    rotated: Vec<PathBuf>,
+    #[serde(default)]
+    start: StartArg,
+    line_bytes_max: Option<usize>,
+    join: Option<JoinArg>,
+    join_wait: Option<FriendlyDuration>,
+    partial_after: Option<FriendlyDuration>,
+    time: Option<TimeFormat>,
+    zone: Option<String>,
+    #[serde(default)]
+    on_deleted: OnDeleted,
+    held_bytes_max: Option<u64>,
+    archive_bytes_max: Option<u64>,
+    archive_ratio_max: Option<u64>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+enum StartArg {
+    #[default]
+    Oldest,
+    Now,
+}
+
+#[derive(Deserialize)]
+enum JoinArg {
+    Start(String),
+    Indent,
+}
+
+impl SourceFactory for LogFactory {
+    fn name(&self) -> &'static str {
+        "Log"
+    }
+
+    fn doc(&self) -> &'static str {
+        "Follows log files: those at `paths`, which may have *, ?, [a-z], {a,b} and ** \
+         (any number of directories), but not those that `exclude` matches. New files \
+         are picked up when they appear. Rotated files beside a log (`.1`, dates, \
+         compressed or not) are found by their names, recognised by their content and \
+         read in order; `rotated` names other folders in which they are kept.\n\
+         `start` says where to begin with what is there at the very first start: \
+         `Oldest` (the default) with the oldest rotated file, `Now` behind everything. \
+         Lines longer than `line_bytes_max` (1048576) are cut. `join: Indent` makes \
+         one entry of a line and the indented ones behind it, `join: Start(\"REGEX\")` \
+         of a line that matches and those behind it that do not; such an entry waits \
+         `join_wait` (\"1s\") for more. A line without its end is waited for; with \
+         `partial_after: \"5s\"` it is shown before that, marked as incomplete. \
+         `time: Syslog` or `time: Iso` reads the time that a line carries, in the \
+         `zone` (\"Europe/Berlin\") where the line names none. Of a file that is \
+         deleted before it was read, `on_deleted: Drain` (the default) reads the rest, \
+         up to `held_bytes_max` (1 GiB), `Release` gives it up. Compressed files may \
+         have up to `archive_bytes_max` bytes and `archive_ratio_max` times their size."
+    }
+
+    fn example(&self) -> &'static str {
+        r#"Log(paths: ["/var/log/auth.log", "/var/log/app/*.log"])"#
+    }
+
+    fn build(
+        &self,
+        args: &Args<'_>,
+        context: &BuildContext<'_>,
+    ) -> Result<Arc<dyn Source>, ArgsError> {
+        self.build_with(Clock::system(), args, context)
+    }
+}
+
+impl LogFactory {
+    /// Builds a source whose waits go by this clock.
+    ///
+    /// # Errors
+    ///
+    /// When an argument is not understood or not possible.
+    pub fn build_with(
+        &self,
+        clock: Clock,
+        args: &Args<'_>,
+        context: &BuildContext<'_>,
+    ) -> Result<Arc<dyn Source>, ArgsError> {
+        let args: LogArgs = args.parse()?;
+        let id = SourceId::new(context.name).ok_or_else(|| {
+            ArgsError::new("a source's name has letters, digits, _ - .")
+        })?;
+        if args.paths.is_empty() {
+            return Err(ArgsError::new("`paths` is empty: name at least one file"));
+        }
+        let patterns = Patterns::new(context.directory, &args.paths, &args.exclude)
+            .map_err(|error| ArgsError::new(error.to_string()))?;
+        let rotated = args.rotated.iter().map(|path| context.path(path)).collect();
+        let settings = settings(id, args)?;
+        Ok(Arc::new(LogSource::new(settings, patterns, rotated, clock)))
+    }
+}
+
+fn settings(id: SourceId, args: LogArgs) -> Result<Settings, ArgsError> {
+    let line_bytes_max = args.line_bytes_max.unwrap_or(1 << 20);
+    if !(1..=LineRules::LINE_BYTES_MAX).contains(&line_bytes_max) {
+        let most = LineRules::LINE_BYTES_MAX;
+        return Err(ArgsError::new(format!(
+            "line_bytes_max must lie between 1 and {most}"
+        )));
+    }
+    let join = match args.join {
+        None => None,
+        Some(JoinArg::Indent) => Some(Join::Indent),
+        Some(JoinArg::Start(pattern)) => {
+            let join = Join::start(&pattern);
+            Some(join.map_err(|error| ArgsError::new(error.to_string()))?)
+        }
+    };
+    if args.zone.is_some() && args.time.is_none() {
+        return Err(ArgsError::new(
+            "`zone` says in which time zone lines are, but no `time` is read from them: \
+             add `time: Syslog` or `time: Iso`",
+        ));
+    }
+    let time = args.time.map(|format| LineTime::new(format, args.zone.as_deref()));
+    let time = time.transpose().map_err(|error| ArgsError::new(error.to_string()))?;
+    let mut limits = Limits::default();
+    limits.bytes_max = args.archive_bytes_max.unwrap_or(limits.bytes_max);
+    limits.ratio_max = args.archive_ratio_max.unwrap_or(limits.ratio_max);
+    Ok(Settings {
+        id,
+        start: match args.start {
+            StartArg::Oldest => Start::Oldest,
+            StartArg::Now => Start::Now,
+        },
+        lines: Arc::new(LineRules { line_bytes_max, join }),
+        join_wait: args.join_wait.map_or(JOIN_WAIT, |wait| wait.0),
+        partial_after: args.partial_after.map(|wait| wait.0),
+        time,
+        on_deleted: args.on_deleted,
+        held_bytes_max: args.held_bytes_max.unwrap_or(HELD_BYTES_MAX),
+        limits,
+    })
+}
+
+/// Followed logs.
+pub(super) struct LogSource {
+    pub(super) settings: Arc<Settings>,
+    pub(super) patterns: Patterns,
+    pub(super) rotated: Vec<PathBuf>,
+    clock: Clock,
+}
+
+impl LogSource {
+    pub(super) fn new(
+        settings: Settings,
+        patterns: Patterns,
+        rotated: Vec<PathBuf>,
+        clock: Clock,
+    ) -> Self {
+        Self { settings: Arc::new(settings), patterns, rotated, clock }
+    }
+}
+
+impl Source for LogSource {
+    fn id(&self) -> &SourceId {
+        &self.settings.id
+    }
+
+    fn is_journal(&self) -> bool {
+        false
+    }
+
+    fn open(&self, settled: &Settled) -> Box<dyn Reader> {
+        Box::new(LogReader::new(
+            Arc::clone(&self.settings),
+            self.patterns.clone(),
+            self.rotated.clone(),
+            self.clock.clone(),
+            opened_max(),
+            settled,
+        ))
+    }
+
+    fn directories(&self) -> Vec<PathBuf> {
+        let literals = self.patterns.literals().iter();
+        let folders = literals.filter_map(|path| path.parent());
+        let mut all: Vec<_> =
+            folders.map(Path::to_owned).chain(self.rotated.iter().cloned()).collect();
+        all.sort();
+        all.dedup();
+        all
+    }
+
+    fn is_at(&self, path: &Path) -> bool {
+        self.patterns.matches(path)
+    }
+
+    fn concerns(&self, path: &Path) -> bool {
+        if self.patterns.matches(path) || self.patterns.concerns_directory(path) {
+            return true;
+        }
+        let Some((folder, name)) = path.parent().zip(path.file_name()) else {
+            return false;
+        };
+        let is_elsewhere = self.rotated.iter().any(|it| it == folder || it == path);
+        is_elsewhere
+            || names::bases_of(name.as_bytes())
+                .iter()
+                .any(|base| self.patterns.matches(&folder.join(OsStr::from_bytes(base))))
+    }
+
+    fn behind(&self, settled: &Settled) -> Result<Behind, SourceError> {
+        places::behind(self, settled)
+    }
+
+    fn find(
+        &self,
+        wanted: &Start,
+        log: Option<&Path>,
+        before: &Settled,
+    ) -> Result<BTreeMap<Option<Arc<Path>>, Place>, SourceError> {
+        places::find(self, wanted, log, before)
+    }
+}
+
+/// A part of what the system lets the process have open.
+fn opened_max() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(OPENED_MAX * READERS);
+    (limit / READERS).clamp(4, OPENED_MAX) as usize
+}

@@ -1,0 +1,385 @@
+//! Where a log goes on when its file is not where it was: rotated, cut,
+//! compressed, deleted, or not yet begun.
+
+use super::{Context, Trail, Turn};
+use crate::file::Stamp;
+use crate::log::decide::{Candidate, Decision, Match, Position, decide, mine};
+use crate::log::examine::Verifying;
+use crate::log::family::{Family, Member};
+use crate::log::lines::{End, Lines};
+use crate::log::open::{Open, Read};
+use crate::log::settings::OnDeleted;
+use std::time::Duration;
+use tripline_api::{Cursor, Gap, GapKind, Place, SourceError, Start};
+
+/// A folder that is in motion is looked at again after this long.
+const SETTLE: Duration = Duration::from_millis(10);
+/// What would be a loss must look the same for this long.
+const DOUBT: Duration = Duration::from_millis(200);
+/// While something is in the way, it is looked for this often without a hint.
+const WAIT: Duration = Duration::from_millis(500);
+
+impl Trail {
+    /// Looks at all files of the log and goes on where the place is.
+    pub(super) fn look(&mut self, cx: &mut Context<'_>) -> Result<Turn, SourceError> {
+        let family = cx.folders.family(&self.path).map_err(|error| {
+            SourceError::io(format!("cannot look for {}", self.path.display()), error)
+        })?;
+        if !self.stands_still(&family) {
+            return Ok(self.at_rest(Some(cx.now + SETTLE), None));
+        }
+        if self.cursor.is_none() && cx.is_first && cx.settings.start == Start::Now {
+            return self.begin_now(&family);
+        }
+        let (at, files) = self.situation(&family, cx);
+        let work = self.work();
+        let sure = work.doubt.is_some_and(|since| cx.now >= since + DOUBT);
+        let decision = decide(&at, &files, sure);
+        if decision != Decision::Doubt {
+            work.doubt = None;
+        }
+        match decision {
+            Decision::Drain => Ok(Turn::Again),
+            Decision::Read(index) if self.inherits.is_some() => {
+                let sequence = self.cursor.as_ref().map_or(0, |it| it.place.sequence);
+                match self.inherits.take() {
+                    Some(from) if family.members[index].live => {
+                        self.go_on_inherited(*from, sequence, cx)
+                    }
+                    _ => self.go_on_in(&family.members[index], cx),
+                }
+            }
+            Decision::Read(index) => {
+                if at.cut {
+                    let live = self.cursor.as_ref().and_then(|it| it.proof.as_ref());
+                    self.work().copied_from = live.map(|proof| proof.inode);
+                }
+                self.go_on_in(&family.members[index], cx)
+            }
+            Decision::Next(index, gap) => {
+                self.go_on_behind(&family.members[index], gap, cx)
+            }
+            Decision::Verify(index) => {
+                let member = &family.members[index];
+                let cursor = self.cursor.clone();
+                let work = self.work();
+                if let Some((format, _)) = work.known.archived(member) {
+                    let limits = cx.settings.limits;
+                    let verifying = Verifying::begin(
+                        member,
+                        format,
+                        cursor.as_ref(),
+                        limits,
+                        cx.now,
+                    )?;
+                    work.verifying = Some(verifying);
+                }
+                Ok(Turn::Again)
+            }
+            Decision::Doubt => {
+                let since = *self.work().doubt.get_or_insert(cx.now);
+                Ok(self.at_rest(Some(since + DOUBT), None))
+            }
+            Decision::Wait(None) => {
+                let broken = self.work.as_ref().and_then(|work| work.broken.clone());
+                Ok(self.at_rest(None, broken))
+            }
+            Decision::Wait(why) => Ok(self.at_rest(Some(cx.now + WAIT), why)),
+        }
+    }
+
+    /// Whether the files belong to one moment: nothing moved while they were
+    /// looked at, or two looks found the same.
+    fn stands_still(&mut self, family: &Family) -> bool {
+        let fingerprint = family.fingerprint();
+        let work = self.work();
+        let is_same = work.fingerprint == fingerprint;
+        if !is_same {
+            work.doubt = None;
+            work.fingerprint = fingerprint;
+        }
+        family.is_settled || is_same
+    }
+
+    fn situation(
+        &mut self,
+        family: &Family,
+        cx: &Context<'_>,
+    ) -> (Position, Vec<Candidate>) {
+        let cursor = self.cursor.clone();
+        let held = self.open.as_ref().map(|open| open.inode);
+        let awake = self.seen_awake == cx.standstills;
+        let limits = cx.settings.limits;
+        let work = self.work.get_or_insert_default();
+        let mut files: Vec<_> = (family.members.iter())
+            .map(|it| work.known.candidate(it, cursor.as_ref(), limits, cx.now))
+            .collect();
+        let is_held = |member: &Member| held == Some(member.stamp.inode);
+        if family.members.iter().any(is_held) {
+            for (file, member) in files.iter_mut().zip(&family.members) {
+                file.mine = if is_held(member) { Match::Yes } else { Match::No };
+            }
+        }
+        let live = files.last().filter(|file| file.live);
+        let is_cut = live.is_some_and(|it| it.same_inode && it.mine != Match::Yes);
+        let at = Position {
+            begun: cursor.is_some(),
+            held: held.is_some(),
+            exhausted: held.is_some(),
+            broken: work.broken.is_some(),
+            cut: work.copied_from.is_some() || held.is_none() && is_cut,
+            successor: work.successor.and_then(|wanted| index_of(wanted, family)),
+            awake,
+        };
+        if let Some(mine) = mine(&files).filter(|it| files[*it].mine == Match::Yes) {
+            work.successor = family.members.get(mine + 1).map(|next| next.stamp);
+        }
+        (at, files)
+    }
+
+    /// Begins behind what is there.
+    fn begin_now(&mut self, family: &Family) -> Result<Turn, SourceError> {
+        let place = Place::start_of(self.era, 0);
+        let live = family.members.last().filter(|member| member.live);
+        self.cursor = Some(Cursor::unproved(place));
+        let Some(live) = live.filter(|it| it.stamp.size > 0) else {
+            return Ok(Turn::Begins);
+        };
+        self.pass_until = live.stamp.size;
+        Ok(Turn::Again)
+    }
+
+    /// Goes on at the cursor, in this file.
+    fn go_on_in(
+        &mut self,
+        member: &Member,
+        cx: &mut Context<'_>,
+    ) -> Result<Turn, SourceError> {
+        if self.open.as_ref().is_some_and(|open| open.inode == member.stamp.inode) {
+            return Ok(Turn::Again);
+        }
+        let cursor = self.cursor.clone();
+        let place = cursor.as_ref().map(|cursor| cursor.place).unwrap_or_default();
+        let proof = cursor.as_ref().and_then(|cursor| cursor.proof.as_ref());
+        let open = match self.work().known.archived(member) {
+            None => Open::plain(&member.path, proof)?,
+            Some((format, head)) => {
+                let lines = Lines::new(cx.settings.lines.clone());
+                let limits = cx.settings.limits;
+                Open::archive(&member.path, format, limits, head, lines, place)?
+            }
+        };
+        if open.inode == member.stamp.inode {
+            self.open = Some(Box::new(open));
+            *cx.is_loaded = false;
+        }
+        Ok(Turn::Again)
+    }
+
+    /// Goes on at the start of this file, the next one.
+    fn go_on_behind(
+        &mut self,
+        next: &Member,
+        gap: Option<GapKind>,
+        cx: &mut Context<'_>,
+    ) -> Result<Turn, SourceError> {
+        if let Some(turn) = self.finish(cx)? {
+            return Ok(turn);
+        }
+        let before = self.cursor.clone();
+        let sequence = before.as_ref().map_or(0, |cursor| cursor.place.sequence + 1);
+        let inherited = self.inherits.take().filter(|cursor| {
+            let proof = cursor.proof.as_ref();
+            next.live && proof.is_some_and(|proof| proof.inode == next.stamp.inode)
+        });
+        if let Some(cursor) = inherited {
+            return self.go_on_inherited(*cursor, sequence, cx);
+        }
+        let place = Place::start_of(self.era, sequence);
+        let lines = || Lines::new(cx.settings.lines.clone());
+        let limits = cx.settings.limits;
+        let mut open = match self.work().known.archived(next) {
+            None => Open::plain(&next.path, None)?,
+            Some((format, head)) => {
+                Open::archive(&next.path, format, limits, head, lines(), place)?
+            }
+        };
+        if open.inode != next.stamp.inode {
+            // Moved on meanwhile: another look.
+            return Ok(Turn::Again);
+        }
+        open.read_head()?;
+        let gap = before.as_ref().zip(gap).map(|(before, kind)| {
+            let copied_from = self.work.as_ref().and_then(|work| work.broken.as_deref());
+            let (why, repair) = self.in_words(kind, before, next, copied_from);
+            Gap {
+                source: cx.settings.id.clone(),
+                log: Some(self.path.clone()),
+                kind,
+                from: before.place,
+                to: place,
+                proof: Some(open.proof(b"")),
+                missing: None,
+                bytes: None,
+                why,
+                repair,
+            }
+        });
+        self.cursor = Some(Cursor { place, proof: Some(open.proof(b"")), next: None });
+        self.did_rotate = before.is_some();
+        self.open = Some(Box::new(open));
+        *cx.is_loaded = false;
+        let work = self.work();
+        work.broken = None;
+        work.successor = None;
+        work.torn = None;
+        if next.live {
+            work.copied_from = None;
+            self.is_trusted = true;
+            self.seen_awake = cx.standstills;
+        }
+        Ok(gap.map_or(Turn::Again, Turn::Gap))
+    }
+
+    /// Goes on in the file at the path, which was read so far under another one.
+    fn go_on_inherited(
+        &mut self,
+        from: Cursor,
+        sequence: u64,
+        cx: &mut Context<'_>,
+    ) -> Result<Turn, SourceError> {
+        let open = Open::plain(&self.path, from.proof.as_ref())?;
+        let place = Place { era: self.era, sequence, ..from.place };
+        self.cursor = Some(Cursor { place, ..from });
+        self.did_rotate = false;
+        self.open = Some(Box::new(open));
+        self.work = None;
+        *cx.is_loaded = false;
+        self.is_trusted = true;
+        self.seen_awake = cx.standstills;
+        Ok(Turn::Begins)
+    }
+
+    /// Hands out what is left of the open file, which has a successor with
+    /// content: whoever wrote the one writes the other now.
+    fn finish(&mut self, cx: &mut Context<'_>) -> Result<Option<Turn>, SourceError> {
+        let Some(open) = &mut self.open else { return Ok(None) };
+        if open.is_plain() {
+            match open.read_plain(cx.lines, usize::MAX)? {
+                Read::More => return Ok(Some(Turn::Take(End::Open))),
+                Read::Changed => {
+                    self.open = None;
+                    return Ok(Some(Turn::Again));
+                }
+                _ => {}
+            }
+        }
+        let lines = open.own_lines().unwrap_or(cx.lines);
+        let is_left = lines.rest_bytes() > 0;
+        Ok(is_left.then_some(Turn::Take(End::Final)))
+    }
+
+    /// Nothing links to the open file any more, and no copy of it was found:
+    /// whether what was not read of it is given up.
+    pub(super) fn release(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Result<Option<Turn>, SourceError> {
+        let Some(open) = &self.open else { return Ok(None) };
+        let Some((0, size)) = open.links_and_size() else { return Ok(None) };
+        let Some(before) = self.cursor.clone() else { return Ok(None) };
+        let unread = size.saturating_sub(before.place.offset);
+        let is_kept = cx.settings.on_deleted == OnDeleted::Drain
+            && unread <= cx.settings.held_bytes_max;
+        if unread == 0 || is_kept {
+            return Ok(None);
+        }
+        let family = cx.folders.family(&self.path).map_err(|error| {
+            SourceError::io(format!("cannot look for {}", self.path.display()), error)
+        })?;
+        let (_, files) = self.situation(&family, cx);
+        if files.iter().any(|it| matches!(it.mine, Match::Yes | Match::Unknown)) {
+            // It was compressed: nothing is lost.
+            return Ok(None);
+        }
+        let to = Place::start_of(self.era, before.place.sequence + 1);
+        let why = format!(
+            "{} was deleted before it was read to its end: {unread} bytes of it were \
+             given up",
+            self.path.display()
+        );
+        let repair = "keep rotated files until they are read, or allow more to be held \
+            (`on_deleted: Drain`, `held_bytes_max`)";
+        self.open = None;
+        self.work = None;
+        self.did_rotate = true;
+        self.cursor = Some(Cursor::unproved(to));
+        Ok(Some(Turn::Gap(Gap {
+            source: cx.settings.id.clone(),
+            log: Some(self.path.clone()),
+            kind: GapKind::Deleted,
+            from: before.place,
+            to,
+            proof: None,
+            missing: None,
+            bytes: Some(unread),
+            why,
+            repair: repair.to_owned(),
+        })))
+    }
+
+    fn in_words(
+        &self,
+        kind: GapKind,
+        before: &Cursor,
+        next: &Member,
+        broken: Option<&str>,
+    ) -> (String, String) {
+        let path = self.path.display();
+        let next = next.path.display();
+        let place = before.place;
+        match kind {
+            GapKind::Truncated => (
+                format!(
+                    "{path} was cut to nothing in place: what was written to it behind \
+                     {place}, or behind the end of its copy, is in no file"
+                ),
+                "let it be rotated by renaming (`create`, not `copytruncate`): then \
+                 nothing can be lost"
+                    .to_owned(),
+            ),
+            GapKind::Damaged => (
+                format!(
+                    "a rotated file of {path} cannot be read behind {place}: {}",
+                    broken.unwrap_or("it is damaged")
+                ),
+                "if there is another copy of it, read the rest from there".to_owned(),
+            ),
+            GapKind::Missing => (
+                format!(
+                    "between {place} of {path} and {next} a rotated file is missing, or \
+                     may be"
+                ),
+                "if it was moved, read it from where it is".to_owned(),
+            ),
+            _ => (
+                format!(
+                    "the file of {path} that was read up to {place} is gone, and with \
+                     it what was written to it since"
+                ),
+                "keep rotated files until they are read: raise `rotate` in logrotate, \
+                 or name the folder they are moved to in `rotated`"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+/// The file that a stamp was taken of, also if it was compressed since.
+fn index_of(wanted: Stamp, family: &Family) -> Option<usize> {
+    let is_it = |member: &Member| member.stamp.inode == wanted.inode;
+    let was_it =
+        |member: &Member| !member.live && member.stamp.modified == wanted.modified;
+    let members = &family.members;
+    members.iter().position(is_it).or_else(|| members.iter().position(was_it))
+}
