@@ -1,4 +1,5 @@
-//! Compressed files as streams of bytes: one face over gzip, zstd and xz.
+//! Compressed files as streams of bytes: one face over gzip, zstd, xz and
+//! bzip2.
 //!
 //! A rotated log is compressed by whatever tool the system has. [`Format::of`]
 //! tells the format by the first bytes and never by the name, and [`Archive`]
@@ -12,11 +13,12 @@
 //!   be at work.
 //! * Hostile files cost little: [`Limits`] bound the memory, the output and
 //!   the ratio of both sizes.
-//!
-//! bzip2 is recognised and refused in words: no decoder of it has a licence
-//! that this project takes.
 
+#[cfg(feature = "bzip2")]
+mod bzip2;
 mod gzip;
+#[cfg(not(all(feature = "zstd", feature = "xz", feature = "bzip2")))]
+mod not_built_in;
 mod source;
 #[cfg(feature = "xz")]
 mod xz;
@@ -38,7 +40,7 @@ pub enum Format {
     /// The `.xz` container: one or more streams. The older `.lzma` has no magic
     /// bytes and is not recognised.
     Xz,
-    /// One or more bzip2 streams. Recognised, but not read.
+    /// One or more bzip2 streams.
     Bzip2,
 }
 
@@ -90,14 +92,14 @@ impl Format {
         }
     }
 
-    /// Whether this program reads the format: gzip always, zstd and xz when
-    /// they were built in, bzip2 never.
+    /// Whether this program reads the format: gzip always, the others when they
+    /// were built in.
     pub const fn is_supported(self) -> bool {
         match self {
             Self::Gzip => true,
             Self::Zstd => cfg!(feature = "zstd"),
             Self::Xz => cfg!(feature = "xz"),
-            Self::Bzip2 => false,
+            Self::Bzip2 => cfg!(feature = "bzip2"),
         }
     }
 }
@@ -254,7 +256,10 @@ impl Archive {
             Format::Zstd => Box::new(zstd::Zstd::new(source, limits.window_bytes_max)),
             #[cfg(feature = "xz")]
             Format::Xz => Box::new(xz::Xz::new(source, limits.window_bytes_max)),
-            format => Box::new(NotBuiltIn { source, format }),
+            #[cfg(feature = "bzip2")]
+            Format::Bzip2 => Box::new(bzip2::Bzip2::new(source)),
+            #[cfg(not(all(feature = "zstd", feature = "xz", feature = "bzip2")))]
+            format => Box::new(not_built_in::NotBuiltIn::new(source, format)),
         };
         Self { decoder, limits, length: 0, end: None }
     }
@@ -334,32 +339,4 @@ trait Decoder: Send {
     fn source(&self) -> &Source;
 
     fn source_mut(&mut self) -> &mut Source;
-}
-
-/// A format without its decoder.
-struct NotBuiltIn {
-    source: Source,
-    format: Format,
-}
-
-impl Decoder for NotBuiltIn {
-    fn decode(&mut self, _: &mut [u8]) -> (usize, Option<End>) {
-        let readable = Format::ALL.into_iter().filter(|format| format.is_supported());
-        let readable: Vec<_> = readable.map(Format::name).collect();
-        let why = format!(
-            "is compressed with {}, which this program does not read (it reads {}): \
-             decompress it, or compress it anew",
-            self.format,
-            readable.join(", ")
-        );
-        (0, Some(End::Failed(ArchiveError::Unsupported { why })))
-    }
-
-    fn source(&self) -> &Source {
-        &self.source
-    }
-
-    fn source_mut(&mut self) -> &mut Source {
-        &mut self.source
-    }
 }

@@ -41,10 +41,16 @@ impl Stamp {
 /// Opens a regular file. A FIFO or device that somebody put at the path neither
 /// blocks nor is read.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
+    open_stamped(path).map(|(file, _)| file)
+}
+
+/// Opens a regular file, and says how it looks.
+pub(crate) fn open_stamped(path: &Path) -> io::Result<(File, Stamp)> {
     let no_block = rustix::fs::OFlags::NONBLOCK.bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(no_block).open(path)?;
-    if file.metadata()?.is_file() {
-        Ok(file)
+    let metadata = file.metadata()?;
+    if metadata.is_file() {
+        Ok((file, Stamp::of(&metadata)))
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
     }

@@ -43,6 +43,12 @@ const ROWS: &[Row] = &[
             &["--x86", "--lzma2=dict=4KiB"],
         ],
     },
+    Row {
+        format: Format::Bzip2,
+        compress: bzip2,
+        tool: "bzip2",
+        ways: &[&["-1"], &["-9"], &["--small"]],
+    },
 ];
 
 /// Those that were built in.
@@ -65,6 +71,12 @@ fn xz(text: &[u8]) -> Vec<u8> {
     let mut writer = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
     writer.write_all(text).unwrap();
     writer.finish().unwrap()
+}
+
+fn bzip2(text: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
 }
 
 /// Compresses with the format's tool; `None` where that is not installed.
@@ -233,7 +245,7 @@ fn what_stands_before_the_damage_comes() {
 fn something_else_behind_the_end_is_damage() {
     for row in rows() {
         let file = (row.compress)(b"whole\n");
-        for behind in [&b"\n"[..], b"a line of text\n", b"\0\0\0\0text", b"BZh91AY"] {
+        for behind in [&b"\n"[..], b"a line of text\n", b"\0\0\0\0text", b"BZh01AY"] {
             let file = [&file, behind].concat();
             let (bytes, end) = read(archive(row.format, &file), 64);
             assert!(
@@ -246,7 +258,7 @@ fn something_else_behind_the_end_is_damage() {
     }
 }
 
-#[cfg(all(feature = "xz", feature = "zstd"))]
+#[cfg(all(feature = "xz", feature = "zstd", feature = "bzip2"))]
 #[test]
 fn padding_is_that_of_the_format() {
     let padded = |file: Vec<u8>, zeros: usize| [file, vec![0; zeros]].concat();
@@ -257,8 +269,12 @@ fn padding_is_that_of_the_format() {
     file.extend(padded(xz(b"two"), 4));
     assert_eq!(whole(Format::Xz, &file), b"one two");
     assert!(matches!(failure(Format::Xz, &file[..file.len() - 1]), ArchiveError::Cut));
-    let error = failure(Format::Zstd, &padded(zstd(b"none"), 4));
-    assert!(matches!(error, ArchiveError::Damaged { .. }), "{error}");
+    for (format, file) in
+        [(Format::Zstd, zstd(b"none")), (Format::Bzip2, bzip2(b"none"))]
+    {
+        let error = failure(format, &padded(file, 4));
+        assert!(matches!(error, ArchiveError::Damaged { .. }), "{error}");
+    }
 }
 
 #[cfg(feature = "zstd")]
@@ -484,7 +500,6 @@ fn a_format_that_is_not_read_is_refused_in_words() {
         let wanted = format!("is compressed with {format}, which this program does not ");
         assert!(error.to_string().starts_with(&(wanted + "read (it reads gzip")));
     }
-    assert!(!Format::Bzip2.is_supported());
 }
 
 #[test]

@@ -207,7 +207,7 @@ mod tests {
         let forget = Change::Forget { key: log.clone() };
         let mut unsaved = Unsaved::default();
         unsaved.add(vec![settled(1), forget.clone()]);
-        assert_eq!(unsaved.in_order(), [forget.clone()]);
+        assert_eq!(unsaved.in_order(), std::slice::from_ref(&forget));
         let mut unsaved = Unsaved::default();
         unsaved.add(vec![settled(1), forget, settled(2)]);
         assert_eq!(unsaved.in_order(), [settled(2)]);

@@ -60,7 +60,8 @@ fn a_stop_waits_for_what_is_on_its_way() {
     wait_for(|| remote.flushes() == 1);
     site.write("a", "two\n");
     wait_for(|| remote.lines().len() == 2);
-    let stopping = std::thread::spawn(|| engine.stop().0);
+    let stopping = std::thread::Builder::new().name("stopping".to_owned());
+    let stopping = stopping.spawn(|| engine.stop().0).unwrap();
     let asked = remote.questions();
     wait_for(|| remote.questions() > asked + 5);
     remote.acknowledge(1);

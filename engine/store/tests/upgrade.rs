@@ -1,8 +1,6 @@
 //! A database that an older program made is brought up to date, and nothing in
 //! it is lost.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
-
 use rusqlite::Connection;
 use tripline_api::{Change, Cursor, Digest, GapKind, Place, Proof, State, Store as _};
 use tripline_store::conformance::example;

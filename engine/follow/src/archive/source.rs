@@ -117,7 +117,7 @@ impl Source {
     }
 
     /// Like [`Source::peek`], but so many bytes unless the file ends before.
-    #[cfg(feature = "zstd")]
+    #[cfg(any(feature = "zstd", feature = "bzip2"))]
     pub(super) fn peek_some(&mut self, count: usize) -> Result<&[u8], ArchiveError> {
         while self.unused.len() < count {
             let unused = self.unused.len();

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Within this time two changes of a folder can have the same time stamp, so a
 /// folder that changed more recently may change again without a sign.
@@ -61,6 +61,7 @@ struct Listing {
     modified: SystemTime,
     /// It did not change while it was listed, and not just before.
     is_settled: bool,
+    listed: Instant,
     /// The names that are rotations, by the name they are rotations of.
     rotations: HashMap<Vec<u8>, Vec<Vec<u8>>>,
 }
@@ -94,6 +95,27 @@ impl Folders {
         Ok(Family { members, is_settled })
     }
 
+    /// Whether a log has no rotated files, nothing moves in the folders, and
+    /// nothing did since they were listed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Folders::family`].
+    pub(super) fn is_alone(&mut self, log: &Path) -> io::Result<bool> {
+        let Some((folder, base)) = log.parent().zip(log.file_name()) else {
+            return Ok(false);
+        };
+        let rotated = std::mem::take(&mut self.rotated);
+        let mut is_alone = true;
+        for folder in std::iter::once(folder).chain(rotated.iter().map(PathBuf::as_path)) {
+            is_alone &= self.listing(folder)?.is_none_or(|listing| {
+                listing.is_settled && !listing.rotations.contains_key(base.as_bytes())
+            });
+        }
+        self.rotated = rotated;
+        Ok(is_alone)
+    }
+
     fn add_rotations(
         &mut self,
         folder: &Path,
@@ -124,8 +146,11 @@ impl Folders {
     }
 
     fn listing(&mut self, folder: &Path) -> io::Result<Option<&Listing>> {
-        let known = self.listings.get(folder);
-        if !(known.is_some_and(|it| it.is_settled) && self.is_unchanged(folder)) {
+        // One that was in motion serves all that ask in the same moment.
+        let is_good = self.listings.get(folder).is_some_and(|listing| {
+            listing.is_settled || listing.listed.elapsed() < STAMP_GRAIN
+        });
+        if !(is_good && self.is_unchanged(folder)) {
             if self.listings.len() >= LISTINGS_MAX {
                 self.listings.clear();
             }
@@ -159,7 +184,7 @@ fn list(folder: &Path) -> io::Result<Listing> {
     }
     let is_old = before.elapsed().is_ok_and(|age| age > STAMP_GRAIN);
     let is_settled = is_old && modified(folder)? == before;
-    Ok(Listing { modified: before, is_settled, rotations })
+    Ok(Listing { modified: before, is_settled, listed: Instant::now(), rotations })
 }
 
 fn modified(folder: &Path) -> io::Result<SystemTime> {

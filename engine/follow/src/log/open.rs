@@ -21,6 +21,8 @@ pub(super) struct Open {
     path: PathBuf,
     bytes: Bytes,
     pub(super) inode: (u64, u64),
+    /// Its size when it was opened, in bytes.
+    pub(super) size: u64,
     /// When it was last written, as of the last look.
     pub(super) modified: i64,
     /// The first bytes, up to what a proof hashes.
@@ -32,6 +34,8 @@ pub(super) struct Open {
     unproved: Option<Proof>,
     /// How the file looked when it was last read to its end.
     seen: Option<Stamp>,
+    /// The last read came up to here and had room for more.
+    end: Option<u64>,
 }
 
 enum Bytes {
@@ -113,11 +117,13 @@ impl Open {
             path: path.to_owned(),
             bytes,
             inode: stamp.inode,
+            size: stamp.size,
             modified: stamp.modified,
             head: Vec::new(),
             head_digest: Digest::of(b""),
             unproved: None,
             seen: None,
+            end: None,
         }
     }
 
@@ -186,6 +192,21 @@ impl Open {
     pub(super) fn links_and_size(&self) -> Option<(u64, u64)> {
         let Bytes::Plain(file) = &self.bytes else { return None };
         file.metadata().ok().map(|metadata| (metadata.nlink(), metadata.size()))
+    }
+
+    /// Up to where the last read came, if it had room for more.
+    pub(super) const fn end(&self) -> Option<u64> {
+        self.end
+    }
+
+    /// Whether all was read of the file when it was that large; notes when it was
+    /// written.
+    pub(super) fn is_read_up_to(&mut self, size: u64, modified: i64) -> bool {
+        let is_it = self.end == Some(size);
+        if is_it {
+            self.modified = modified;
+        }
+        is_it
     }
 
     /// The bytes just before an offset of a plain file, as a framer wants them.
@@ -332,10 +353,8 @@ impl Stream {
 }
 
 fn open(path: &Path) -> Result<(File, Stamp), SourceError> {
-    let failed = |e| SourceError::io(format!("cannot open {}", path.display()), e);
-    let file = file::open(path).map_err(failed)?;
-    let stamp = Stamp::of(&file.metadata().map_err(failed)?);
-    Ok((file, stamp))
+    file::open_stamped(path)
+        .map_err(|e| SourceError::io(format!("cannot open {}", path.display()), e))
 }
 
 /// Appends bytes and keeps the last `count` of all.

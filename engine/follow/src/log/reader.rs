@@ -23,6 +23,8 @@ const TURNS_MAX: usize = 64;
 const STANDSTILL: Duration = Duration::from_secs(3);
 /// How many files with a line longer than the bound keep what they have of it.
 const PARKED_MAX: usize = 4;
+/// Folders are watched at the latest after this long.
+const WATCH_WITHIN: Duration = Duration::from_secs(1);
 /// How long a log rests after a first failure, and at most.
 const FAILED_REST: (Duration, Duration) =
     (Duration::from_millis(100), Duration::from_secs(30));
@@ -51,6 +53,7 @@ pub(super) struct LogReader {
     opened_max: usize,
     standstills: u32,
     last_asked: Option<Instant>,
+    began: Option<Instant>,
     /// The source was never begun with: what is there now is begun with as the
     /// configuration says, and what comes later from its start.
     is_first: bool,
@@ -89,6 +92,7 @@ impl LogReader {
             opened_max,
             standstills: 0,
             last_asked: None,
+            began: None,
             is_first: settled.is_empty(),
             begins: VecDeque::new(),
         }
@@ -365,7 +369,11 @@ impl Reader for LogReader {
     }
 
     fn directories(&mut self) -> Option<Vec<PathBuf>> {
-        self.logs.take_directories()
+        // Events are for what is at rest: while everything is being read for
+        // the first time, they would tell of our own opening.
+        let began = *self.began.get_or_insert_with(|| self.clock.now());
+        let is_at_work = self.is_first && self.clock.now() < began + WATCH_WITHIN;
+        if is_at_work { None } else { self.logs.take_directories() }
     }
 }
 

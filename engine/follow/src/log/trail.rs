@@ -14,7 +14,7 @@ use crate::file::Stamp;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-use tripline_api::{Cursor, Gap, Place, SourceError};
+use tripline_api::{Cursor, Gap, Place, SourceError, Start};
 
 /// One log and where it is read. Thousands of them are at rest at a time, so
 /// what only a busy one needs is in [`Work`].
@@ -225,8 +225,11 @@ impl Trail {
     /// Gives the file back, unless nothing else holds it any more: then it could
     /// not be opened again. Returns whether it did.
     pub(super) fn close(&mut self) -> bool {
+        let is_in_place = self.is_trusted && !self.is_hinted && self.work.is_none();
         let is_needed = self.open.as_ref().is_some_and(|open| {
-            !open.is_plain() || open.links_and_size().is_none_or(|(links, _)| links == 0)
+            let is_linked =
+                || open.links_and_size().is_some_and(|(links, _)| links > 0);
+            !open.is_plain() || !is_in_place && !is_linked()
         });
         if !is_needed {
             self.open = None;
@@ -262,7 +265,7 @@ impl Trail {
 
     /// Finds the file that the cursor is in.
     fn find(&mut self, cx: &mut Context<'_>) -> Result<Turn, SourceError> {
-        let Some(cursor) = &self.cursor else { return self.look(cx) };
+        let Some(cursor) = &self.cursor else { return self.begin(cx) };
         let Some(proof) = cursor.proof.as_ref().filter(|_| self.is_trusted) else {
             return self.look(cx);
         };
@@ -283,11 +286,44 @@ impl Trail {
             return self.look(cx);
         }
         self.open = Some(Box::new(open));
+        self.is_hinted = false;
+        *cx.is_loaded = false;
+        self.read(cx)
+    }
+
+    /// Begins a log. Most have no rotated files yet, and of those there may be
+    /// thousands at once.
+    fn begin(&mut self, cx: &mut Context<'_>) -> Result<Turn, SourceError> {
+        let failed = |error| {
+            SourceError::io(format!("cannot look for {}", self.path.display()), error)
+        };
+        let is_simple = self.is_trusted
+            && self.inherits.is_none()
+            && !(cx.is_first && cx.settings.start == Start::Now)
+            && cx.folders.is_alone(&self.path).map_err(failed)?;
+        if !is_simple {
+            return self.look(cx);
+        }
+        let Ok(open) = Open::plain(&self.path, None) else { return self.look(cx) };
+        // It may have been rotated between the list and now.
+        if open.size == 0
+            || open.is_compressed()?
+            || !cx.folders.is_alone(&self.path).map_err(failed)?
+        {
+            return self.look(cx);
+        }
+        let proof = Some(open.proof(b""));
+        self.cursor = Some(Cursor { place: Place::start_of(self.era, 0), proof, next: None });
+        self.open = Some(Box::new(open));
+        self.is_hinted = false;
         *cx.is_loaded = false;
         self.read(cx)
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Result<Turn, SourceError> {
+        if self.is_quiet(cx) {
+            return Ok(self.torn(cx));
+        }
         if std::mem::take(&mut self.is_hinted)
             && let Some(turn) = self.release(cx)?
         {
@@ -308,6 +344,22 @@ impl Trail {
                 Ok(Turn::Again)
             }
         }
+    }
+
+    /// Whether the file stands at its path and all of it was read, by its size:
+    /// should it be cut and have come to the very same size again, the next
+    /// read finds out.
+    fn is_quiet(&mut self, cx: &Context<'_>) -> bool {
+        let offset = cx.lines.read_offset();
+        let Some(open) = self.open.as_mut().filter(|open| open.is_plain()) else {
+            return false;
+        };
+        if !*cx.is_loaded || open.end() != Some(offset) {
+            return false;
+        }
+        let Ok(metadata) = std::fs::metadata(&*self.path) else { return false };
+        let stamp = Stamp::of(&metadata);
+        stamp.inode == open.inode && open.is_read_up_to(stamp.size, stamp.modified)
     }
 
     fn read_block(&mut self, cx: &mut Context<'_>) -> Result<Read, SourceError> {

@@ -1,0 +1,131 @@
+//! The other end of a `Forward`: takes lines, or does not.
+
+use std::io::Read as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// How long nothing may come before it looks whether there is something else to
+/// do.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Takes connections, one after the other, and records the lines that come.
+pub(crate) struct Receiver {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    thread: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    /// Whole lines, without their line feeds.
+    lines: Mutex<Vec<Vec<u8>>>,
+    is_over: AtomicBool,
+    /// Nothing is read: the sender is made to wait.
+    is_stalled: AtomicBool,
+    /// The connection that stands is reset.
+    resets: AtomicBool,
+}
+
+impl Receiver {
+    pub(crate) fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared {
+            lines: Mutex::default(),
+            is_over: AtomicBool::new(false),
+            is_stalled: AtomicBool::new(false),
+            resets: AtomicBool::new(false),
+        });
+        let theirs = Arc::clone(&shared);
+        let thread = std::thread::spawn(move || theirs.serve(&listener));
+        Self { shared, address, thread: Some(thread) }
+    }
+
+    /// As `Forward` wants it.
+    pub(crate) fn address(&self) -> String {
+        format!("tcp://{}", self.address)
+    }
+
+    /// Reads nothing from now on, or reads again.
+    pub(crate) fn stall(&self, is_stalled: bool) {
+        self.shared.is_stalled.store(is_stalled, SeqCst);
+    }
+
+    /// Resets the connection.
+    pub(crate) fn reset(&self) {
+        self.shared.resets.store(true, SeqCst);
+    }
+
+    /// The lines that have come.
+    pub(crate) fn lines(&self) -> Vec<Vec<u8>> {
+        self.shared.lines.lock().unwrap().clone()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.shared.lines.lock().unwrap().len()
+    }
+
+    /// Whether a line has come that begins so; only the latest are looked at.
+    pub(crate) fn has(&self, start: &str) -> bool {
+        let lines = self.shared.lines.lock().unwrap();
+        lines.iter().rev().take(5000).any(|line| line.starts_with(start.as_bytes()))
+    }
+}
+
+impl Shared {
+    fn serve(&self, listener: &TcpListener) {
+        listener.set_nonblocking(true).unwrap();
+        while !self.is_over.load(SeqCst) {
+            match listener.accept() {
+                Ok((stream, _)) => self.take(stream),
+                Err(_) => std::thread::park_timeout(TICK),
+            }
+        }
+    }
+
+    /// What has no line feed at the end of a connection is dropped.
+    fn take(&self, mut stream: TcpStream) {
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(TICK)).unwrap();
+        let mut torn = Vec::new();
+        let mut buffer = vec![0; 64 * 1024];
+        while !self.is_over.load(SeqCst) {
+            if self.resets.swap(false, SeqCst) {
+                let now = Some(Duration::ZERO);
+                rustix::net::sockopt::set_socket_linger(&stream, now).unwrap();
+                return;
+            }
+            if self.is_stalled.load(SeqCst) {
+                std::thread::park_timeout(TICK);
+                continue;
+            }
+            match stream.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(count) => {
+                    torn.extend_from_slice(&buffer[..count]);
+                    self.split(&mut torn);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn split(&self, torn: &mut Vec<u8>) {
+        let Some(last) = torn.iter().rposition(|byte| *byte == b'\n') else { return };
+        let rest = torn.split_off(last + 1);
+        torn.pop();
+        let lines = torn.split(|byte| *byte == b'\n').map(<[u8]>::to_vec);
+        self.lines.lock().unwrap().extend(lines);
+        *torn = rest;
+    }
+}
+
+impl Drop for Receiver {
+    fn drop(&mut self) {
+        self.shared.is_over.store(true, SeqCst);
+        _ = self.thread.take().map(JoinHandle::join);
+    }
+}
