@@ -58,6 +58,15 @@ impl Shim {
         if let Some(shadow) = &fault.shadow {
             command.env("FF_SHADOW", shadow);
         }
+        if let Some(until) = &fault.until {
+            command.env("FF_UNTIL", until);
+        }
+        if let Some(call) = fault.call {
+            command.env("FF_CALL", call);
+        }
+        if fault.traces {
+            command.env("FF_TRACE", "1");
+        }
         match fault.kind {
             Kind::Count => command.env("FF_MODE", "count"),
             Kind::Kill { at, when } => command
@@ -94,6 +103,9 @@ impl Shim {
 pub(crate) struct Fault {
     paths: PathBuf,
     shadow: Option<PathBuf>,
+    until: Option<PathBuf>,
+    call: Option<&'static str>,
+    traces: bool,
     kind: Kind,
 }
 
@@ -143,10 +155,36 @@ impl Fault {
         self
     }
 
+    /// Nothing fails while there is a file at this path, which a test makes and
+    /// removes.
+    pub(crate) fn unless(mut self, path: &Path) -> Self {
+        self.until = Some(path.to_owned());
+        self
+    }
+
+    /// Only calls with this in their name count: `sync`.
+    pub(crate) const fn only(mut self, call: &'static str) -> Self {
+        self.call = Some(call);
+        self
+    }
+
+    /// Names each operation on standard error.
+    pub(crate) const fn traced(mut self) -> Self {
+        self.traces = true;
+        self
+    }
+
     /// `paths`: operations count on paths that contain this one, which must
     /// not be reached by symbolic links.
     fn new(paths: &Path, kind: Kind) -> Self {
-        Self { paths: paths.to_owned(), shadow: None, kind }
+        Self {
+            paths: paths.to_owned(),
+            shadow: None,
+            until: None,
+            call: None,
+            traces: false,
+            kind,
+        }
     }
 }
 

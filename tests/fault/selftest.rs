@@ -89,6 +89,25 @@ fn one_operation_fails_or_all_do() {
 }
 
 #[test]
+fn what_fails_can_be_chosen_by_name_and_come_to_an_end() {
+    let bench = Bench::new();
+    let output = bench.run("write a 1 write b 2 sync b", |root| {
+        Fault::fail(root, 1, EIO, true).only("sync").traced()
+    });
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.ends_with("sync: Input/output error\n"), "{said}");
+    let failed = |line: &str| line.starts_with("FF 1 FAILS fsync ");
+    assert_eq!(said.lines().filter(|line| failed(line)).count(), 1, "{said}");
+    let is_well = bench.root().parent().unwrap().join("well");
+    let run = || {
+        bench.run("write a 1", |root| Fault::fail(root, 1, EIO, true).unless(&is_well))
+    };
+    assert!(!run().status.success());
+    std::fs::write(&is_well, "").unwrap();
+    assert!(run().status.success());
+}
+
+#[test]
 fn a_write_falls_short() {
     let bench = Bench::new();
     let output = bench.run("write a 12345", |root| Fault::short(root, 2, 3, false));

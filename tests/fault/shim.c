@@ -13,10 +13,12 @@
  *     FF_WHEN=after   ... when it is done, not before it begins
  *   FF_MODE=err       operation FF_N fails with the number FF_ERRNO (5, EIO) ...
  *     FF_STICKY=1     ... and so do all after it
+ *     FF_UNTIL=path   ... but none while there is something at this path
  *   FF_MODE=short     operation FF_N, if it writes, writes at most FF_BYTES ...
  *     FF_KILL=1       ... and is then the last
  *   FF_SHADOW=dir     keep what is durable in this directory: see shadow.h
- *   FF_TRACE=1        name each operation on descriptor 2
+ *   FF_CALL=text      only calls with this in their name count: sync, rename
+ *   FF_TRACE=1        name each operation on descriptor 2, and which one FAILS
  *
  * What it does not see: writing through a memory map, io_uring, system calls
  * that bypass the C library, sync(2) and syncfs(2), and O_SYNC. Programs must
@@ -51,7 +53,7 @@ static struct {
     long bytes;
     int error;
     int after, sticky, then_kill, trace;
-    const char *match;
+    const char *match, *call, *until;
     pid_t process;
 } plan;
 
@@ -81,6 +83,8 @@ __attribute__((constructor)) static void read_plan(void)
     plan.sticky = getenv("FF_STICKY") != NULL;
     plan.then_kill = getenv("FF_KILL") != NULL;
     plan.trace = getenv("FF_TRACE") != NULL;
+    plan.call = getenv("FF_CALL");
+    plan.until = getenv("FF_UNTIL");
     shadow_begin(getenv("FF_SHADOW"));
     plan.process = getpid();
     plan.match = getenv("FF_MATCH");
@@ -108,15 +112,32 @@ static void die(void)
         pause();
 }
 
-static enum verdict judge(const char *operation, const char *path)
+/* Whether nothing fails now: the file that says so is there. */
+static int is_over(void)
 {
-    long number = atomic_fetch_add(&operations, 1) + 1;
+    int saved = errno;
+    int is_there = plan.until && !syscall(SYS_faccessat, AT_FDCWD, plan.until, F_OK);
+    errno = saved;
+    return is_there;
+}
 
-    if (plan.trace) {
-        char line[PATH_SIZE + 64];
-        int length = snprintf(line, sizeof line, "FF %ld %s %s\n", number, operation, path);
-        syscall(SYS_write, 2, line, length);
-    }
+static void trace(long number, const char *operation, const char *path,
+                  enum verdict verdict)
+{
+    char line[PATH_SIZE + 64];
+    const char *fails = verdict == FAIL ? "FAILS " : "";
+
+    if (!plan.trace)
+        return;
+    int saved = errno;
+    int length = snprintf(line, sizeof line, "FF %ld %s%s %s\n", number, fails,
+                          operation, path);
+    syscall(SYS_write, 2, line, length);
+    errno = saved;
+}
+
+static enum verdict judge_number(long number)
+{
     switch (plan.mode) {
     case COUNT:
         return RUN;
@@ -129,7 +150,7 @@ static enum verdict judge(const char *operation, const char *path)
             die();
         return number == plan.at ? RUN_AND_DIE : RUN;
     case ERR:
-        if (number == plan.at || (plan.sticky && number > plan.at)) {
+        if ((number == plan.at || (plan.sticky && number > plan.at)) && !is_over()) {
             errno = plan.error;
             return FAIL;
         }
@@ -138,6 +159,18 @@ static enum verdict judge(const char *operation, const char *path)
         return number == plan.at ? SHORTEN : RUN;
     }
     return RUN;
+}
+
+static enum verdict judge(const char *operation, const char *path)
+{
+    if (plan.call && !strstr(operation, plan.call)) {
+        trace(0, operation, path, RUN);
+        return RUN;
+    }
+    long number = atomic_fetch_add(&operations, 1) + 1;
+    enum verdict verdict = judge_number(number);
+    trace(number, operation, path, verdict);
+    return verdict;
 }
 
 /* What comes after an operation that was let through. */

@@ -39,7 +39,7 @@ pub(crate) enum Watch {
 }
 
 /// Runs a scenario on both file systems and in both ways, at the same time.
-pub(crate) fn on_each(scenario: fn(&Ground)) {
+pub(crate) fn on_each(scenario: impl Fn(&Ground) + Sync) {
     on_these(
         &[
             (Disk::Memory, Watch::Events),
@@ -51,12 +51,13 @@ pub(crate) fn on_each(scenario: fn(&Ground)) {
     );
 }
 
-pub(crate) fn on_these(grounds: &[(Disk, Watch)], scenario: fn(&Ground)) {
+pub(crate) fn on_these(grounds: &[(Disk, Watch)], scenario: impl Fn(&Ground) + Sync) {
     let grounds = grounds.iter().filter_map(|&(disk, watch)| Ground::new(disk, watch));
     std::thread::scope(|scope| {
         let threads: Vec<_> = grounds
             .map(|ground| {
                 let name = ground.to_string();
+                let scenario = &scenario;
                 (name, scope.spawn(move || scenario(&ground)))
             })
             .collect();
@@ -212,7 +213,9 @@ impl Ground {
         *self.looked.borrow_mut() = Default::default();
         let is_there = wait_until(PATIENCE, || {
             self.look_through_new(|bytes| {
-                last.retain(|line| memchr::memmem::find(bytes, line.as_bytes()).is_none());
+                last.retain(|line| {
+                    memchr::memmem::find(bytes, line.as_bytes()).is_none()
+                });
             });
             last.is_empty()
         });
@@ -266,6 +269,12 @@ impl Ground {
         for place in self.places() {
             assert_eq!(place["bytes_behind"], 0, "{self}: {place}");
         }
+    }
+
+    /// Waits until the cursors are at the ends of the files.
+    pub(crate) fn wait_until_settled(&self) {
+        let is_settled = || self.places().iter().all(|place| place["bytes_behind"] == 0);
+        assert!(wait_until(PATIENCE, is_settled), "{self}: {:?}", self.places());
     }
 
     /// Rotates a log with the program that everybody uses.

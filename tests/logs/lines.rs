@@ -109,9 +109,8 @@ impl Line {
     /// `None` for anything but a whole line of a writer.
     fn parse(text: &[u8]) -> Option<Self> {
         let mut words = text.splitn(4, |byte| *byte == b' ');
-        let mut word = |name: &[u8]| {
-            std::str::from_utf8(words.next()?.strip_prefix(name)?).ok()
-        };
+        let mut word =
+            |name: &[u8]| std::str::from_utf8(words.next()?.strip_prefix(name)?).ok();
         let writer = word(b"w=")?.parse().ok()?;
         let number = word(b"n=")?.parse().ok()?;
         let crc = u32::from_str_radix(word(b"crc=")?, 16).ok()?;
@@ -148,7 +147,8 @@ impl Delivered {
 
     /// How many lines came more than once.
     pub(crate) fn duplicates(&self) -> usize {
-        let different = |numbers: &Vec<u64>| numbers.iter().collect::<BTreeSet<_>>().len();
+        let different =
+            |numbers: &Vec<u64>| numbers.iter().collect::<BTreeSet<_>>().len();
         self.lines.values().map(|numbers| numbers.len() - different(numbers)).sum()
     }
 

@@ -67,10 +67,10 @@ impl Receiver {
         self.shared.lines.lock().unwrap().len()
     }
 
-    /// Whether a line has come that begins so; only the latest are looked at.
+    /// Whether a line has come that begins so.
     pub(crate) fn has(&self, start: &str) -> bool {
         let lines = self.shared.lines.lock().unwrap();
-        lines.iter().rev().take(5000).any(|line| line.starts_with(start.as_bytes()))
+        lines.iter().rev().any(|line| line.starts_with(start.as_bytes()))
     }
 }
 

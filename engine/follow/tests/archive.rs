@@ -74,7 +74,8 @@ fn xz(text: &[u8]) -> Vec<u8> {
 }
 
 fn bzip2(text: &[u8]) -> Vec<u8> {
-    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    let mut encoder =
+        bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
     encoder.write_all(text).unwrap();
     encoder.finish().unwrap()
 }
@@ -269,8 +270,7 @@ fn padding_is_that_of_the_format() {
     file.extend(padded(xz(b"two"), 4));
     assert_eq!(whole(Format::Xz, &file), b"one two");
     assert!(matches!(failure(Format::Xz, &file[..file.len() - 1]), ArchiveError::Cut));
-    for (format, file) in
-        [(Format::Zstd, zstd(b"none")), (Format::Bzip2, bzip2(b"none"))]
+    for (format, file) in [(Format::Zstd, zstd(b"none")), (Format::Bzip2, bzip2(b"none"))]
     {
         let error = failure(format, &padded(file, 4));
         assert!(matches!(error, ArchiveError::Damaged { .. }), "{error}");

@@ -98,7 +98,7 @@ impl Known {
             live: member.live,
             same_inode: proof.is_some_and(|proof| {
                 member.stamp.inode == proof.inode
-                    && !(member.live && member.was_born_after(proof.modified))
+                    && !member.was_born_after(proof.modified)
             }),
             younger: proof.is_none_or(|proof| since(proof).is_gt()),
             older: proof.is_some_and(|proof| since(proof).is_lt()),

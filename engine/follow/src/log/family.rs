@@ -95,6 +95,22 @@ impl Folders {
         Ok(Family { members, is_settled })
     }
 
+    /// Whether a log has no rotated files as far as is known: a quick answer
+    /// that [`Folders::is_alone`] has to confirm.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Folders::family`].
+    pub(super) fn seems_alone(&mut self, log: &Path) -> io::Result<bool> {
+        let known = log.parent().and_then(|folder| self.listings.get(folder));
+        match (known, log.file_name()) {
+            (Some(listing), Some(base)) => {
+                Ok(!listing.rotations.contains_key(base.as_bytes()))
+            }
+            _ => self.is_alone(log),
+        }
+    }
+
     /// Whether a log has no rotated files, nothing moves in the folders, and
     /// nothing did since they were listed.
     ///
@@ -107,7 +123,8 @@ impl Folders {
         };
         let rotated = std::mem::take(&mut self.rotated);
         let mut is_alone = true;
-        for folder in std::iter::once(folder).chain(rotated.iter().map(PathBuf::as_path)) {
+        for folder in std::iter::once(folder).chain(rotated.iter().map(PathBuf::as_path))
+        {
             is_alone &= self.listing(folder)?.is_none_or(|listing| {
                 listing.is_settled && !listing.rotations.contains_key(base.as_bytes())
             });

@@ -227,8 +227,7 @@ impl Trail {
     pub(super) fn close(&mut self) -> bool {
         let is_in_place = self.is_trusted && !self.is_hinted && self.work.is_none();
         let is_needed = self.open.as_ref().is_some_and(|open| {
-            let is_linked =
-                || open.links_and_size().is_some_and(|(links, _)| links > 0);
+            let is_linked = || open.links_and_size().is_some_and(|(links, _)| links > 0);
             !open.is_plain() || !is_in_place && !is_linked()
         });
         if !is_needed {
@@ -300,7 +299,7 @@ impl Trail {
         let is_simple = self.is_trusted
             && self.inherits.is_none()
             && !(cx.is_first && cx.settings.start == Start::Now)
-            && cx.folders.is_alone(&self.path).map_err(failed)?;
+            && cx.folders.seems_alone(&self.path).map_err(failed)?;
         if !is_simple {
             return self.look(cx);
         }
@@ -313,7 +312,8 @@ impl Trail {
             return self.look(cx);
         }
         let proof = Some(open.proof(b""));
-        self.cursor = Some(Cursor { place: Place::start_of(self.era, 0), proof, next: None });
+        self.cursor =
+            Some(Cursor { place: Place::start_of(self.era, 0), proof, next: None });
         self.open = Some(Box::new(open));
         self.is_hinted = false;
         *cx.is_loaded = false;
@@ -322,7 +322,7 @@ impl Trail {
 
     fn read(&mut self, cx: &mut Context<'_>) -> Result<Turn, SourceError> {
         if self.is_quiet(cx) {
-            return Ok(self.torn(cx));
+            return Ok(if *cx.is_loaded { self.torn(cx) } else { self.is_well(cx) });
         }
         if std::mem::take(&mut self.is_hinted)
             && let Some(turn) = self.release(cx)?
@@ -350,11 +350,12 @@ impl Trail {
     /// should it be cut and have come to the very same size again, the next
     /// read finds out.
     fn is_quiet(&mut self, cx: &Context<'_>) -> bool {
-        let offset = cx.lines.read_offset();
+        let place = self.cursor.as_ref().map_or(0, |cursor| cursor.place.offset);
+        let offset = if *cx.is_loaded { cx.lines.read_offset() } else { place };
         let Some(open) = self.open.as_mut().filter(|open| open.is_plain()) else {
             return false;
         };
-        if !*cx.is_loaded || open.end() != Some(offset) {
+        if open.end() != Some(offset) {
             return false;
         }
         let Ok(metadata) = std::fs::metadata(&*self.path) else { return false };

@@ -267,7 +267,9 @@ impl World {
         self.moved(&self.live.clone(), &self.rotated(1));
         self.file += 1;
         self.files.insert(self.live.clone(), self.file);
+        self.wait_for_another_time();
         fs::copy(&self.live, self.rotated(1)).unwrap();
+        self.wait_for_another_time();
         OpenOptions::new().write(true).open(&self.live).unwrap().set_len(0).unwrap();
         self.was_lossy = true;
         self.was_cut = true;

@@ -3,7 +3,7 @@
 
 use super::{Context, Trail, Turn};
 use crate::file::Stamp;
-use crate::log::decide::{Candidate, Decision, Match, Position, decide, mine};
+use crate::log::decide::{Candidate, Decision, Match, Position, decide, is_cut, mine};
 use crate::log::examine::Verifying;
 use crate::log::family::{Family, Member};
 use crate::log::lines::{End, Lines};
@@ -35,6 +35,23 @@ impl Trail {
         let work = self.work();
         let sure = work.doubt.is_some_and(|since| cx.now >= since + DOUBT);
         let decision = decide(&at, &files, sure);
+        if std::env::var_os("DBG").is_some() {
+            eprintln!(
+                "      DBG {at:?} {:?} sure {sure} -> {decision:?} ",
+                files
+                    .iter()
+                    .zip(&family.members)
+                    .map(|(f, m)| (
+                        m.path.file_name().unwrap().to_owned(),
+                        f.mine,
+                        f.same_inode,
+                        f.older,
+                        f.younger,
+                        f.after_hole,
+                        f.condition.clone()
+                    ))
+                    .collect::<Vec<_>>()
+            );
         if decision != Decision::Doubt {
             work.doubt = None;
         }
@@ -115,19 +132,23 @@ impl Trail {
             .map(|it| work.known.candidate(it, cursor.as_ref(), limits, cx.now))
             .collect();
         let is_held = |member: &Member| held == Some(member.stamp.inode);
-        if family.members.iter().any(is_held) {
+        if held.is_some() {
+            // Only a compressed twin can be the same file under another number.
+            let is_linked = family.members.iter().any(is_held);
             for (file, member) in files.iter_mut().zip(&family.members) {
-                file.mine = if is_held(member) { Match::Yes } else { Match::No };
+                if is_held(member) {
+                    file.mine = Match::Yes;
+                } else if is_linked || work.known.archived(member).is_none() {
+                    file.mine = Match::No;
+                }
             }
         }
-        let live = files.last().filter(|file| file.live);
-        let is_cut = live.is_some_and(|it| it.same_inode && it.mine != Match::Yes);
         let at = Position {
             begun: cursor.is_some(),
             held: held.is_some(),
             exhausted: held.is_some(),
             broken: work.broken.is_some(),
-            cut: work.copied_from.is_some() || held.is_none() && is_cut,
+            cut: work.copied_from.is_some() || held.is_none() && is_cut(&files),
             successor: work.successor.and_then(|wanted| index_of(wanted, family)),
             awake,
         };
@@ -375,11 +396,13 @@ impl Trail {
     }
 }
 
-/// The file that a stamp was taken of, also if it was compressed since.
+/// The file that a stamp was taken of, also if it was compressed since, which
+/// keeps its time; or written to since, which keeps its inode.
 fn index_of(wanted: Stamp, family: &Family) -> Option<usize> {
-    let is_it = |member: &Member| member.stamp.inode == wanted.inode;
-    let was_it =
-        |member: &Member| !member.live && member.stamp.modified == wanted.modified;
-    let members = &family.members;
-    members.iter().position(is_it).or_else(|| members.iter().position(was_it))
+    let has_time = |it: &Stamp| it.modified == wanted.modified;
+    let has_inode = |it: &Stamp| it.inode == wanted.inode;
+    let find = |is_it: &dyn Fn(&Member) -> bool| family.members.iter().position(is_it);
+    find(&|it| has_time(&it.stamp) && has_inode(&it.stamp))
+        .or_else(|| find(&|it| has_time(&it.stamp) && !it.live))
+        .or_else(|| find(&|it| has_inode(&it.stamp)))
 }
