@@ -82,6 +82,12 @@ impl Shim {
                     .env("FF_N", at.to_string())
                     .env("FF_ERRNO", errno.to_string())
             }
+            Kind::FailReads { errno } => {
+                if let Some(as_long_as) = &fault.as_long_as {
+                    command.env("FF_WHILE", as_long_as);
+                }
+                command.env("FF_MODE", "read").env("FF_ERRNO", errno.to_string())
+            }
             Kind::Short { at, bytes, then_kill } => {
                 if then_kill {
                     command.env("FF_KILL", "1");
@@ -115,6 +121,7 @@ enum Kind {
     Kill { at: u64, when: When },
     Fail { at: u64, errno: i32, lasts: bool },
     Short { at: u64, bytes: u64, then_kill: bool },
+    FailReads { errno: i32 },
 }
 
 /// On which side of an operation a process dies.
@@ -146,6 +153,14 @@ impl Fault {
     /// process may then be killed.
     pub(crate) fn short(paths: &Path, at: u64, bytes: u64, then_kill: bool) -> Self {
         Self::new(paths, Kind::Short { at, bytes, then_kill })
+    }
+
+    /// Reading the files fails with an error number as long as another file, that
+    /// a test makes and removes, exists. Reading is not counted.
+    pub(crate) fn fail_reads(paths: &Path, errno: i32, as_long_as: &Path) -> Self {
+        let mut fault = Self::new(paths, Kind::FailReads { errno });
+        fault.as_long_as = Some(as_long_as.to_owned());
+        fault
     }
 
     /// Also keeps what is durable, in an existing directory outside of `paths`

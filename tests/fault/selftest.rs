@@ -54,6 +54,24 @@ fn a_process_dies_where_it_should() {
 }
 
 #[test]
+fn reading_fails_as_long_as_it_should() {
+    let folder = tempfile::tempdir().unwrap();
+    let [file, other, flag] = ["file", "other", "flag"].map(|n| folder.path().join(n));
+    fs::write(&file, "one").unwrap();
+    fs::write(&other, "two").unwrap();
+    fs::write(&flag, "").unwrap();
+    let read = |path: &Path| {
+        let fault = Fault::fail_reads(&file, EIO, &flag);
+        let mut command = Command::new("cat");
+        Shim::build().command(command.arg(path), &fault).output().unwrap()
+    };
+    assert!(!read(&file).status.success());
+    assert_eq!(read(&other).stdout, b"two");
+    fs::remove_file(&flag).unwrap();
+    assert_eq!(read(&file).stdout, b"one");
+}
+
+#[test]
 fn a_crowd_stops_with_the_one_that_dies() {
     for at in [2, 17, 41, 81] {
         let bench = Bench::new();

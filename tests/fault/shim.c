@@ -16,6 +16,8 @@
  *     FF_UNTIL=path   ... but none while there is something at this path
  *   FF_MODE=short     operation FF_N, if it writes, writes at most FF_BYTES ...
  *     FF_KILL=1       ... and is then the last
+ *   FF_MODE=read      reading fails with FF_ERRNO ...
+ *     FF_WHILE=file   ... as long as this file exists; it is not counted
  *   FF_SHADOW=dir     keep what is durable in this directory: see shadow.h
  *   FF_CALL=text      only calls with this in their name count: sync, rename
  *   FF_TRACE=1        name each operation on descriptor 2, and which one FAILS
@@ -45,7 +47,7 @@
 
 enum { IOV_SIZE = 64 };
 
-enum mode { COUNT, KILL, ERR, SHORT };
+enum mode { COUNT, KILL, ERR, SHORT, READ };
 
 static struct {
     enum mode mode;
@@ -76,6 +78,8 @@ __attribute__((constructor)) static void read_plan(void)
         plan.mode = ERR;
     else if (mode && !strcmp(mode, "short"))
         plan.mode = SHORT;
+    else if (mode && !strcmp(mode, "read"))
+        plan.mode = READ;
     plan.at = number_from("FF_N", 0);
     plan.bytes = number_from("FF_BYTES", 0);
     plan.error = (int)number_from("FF_ERRNO", EIO);
@@ -83,6 +87,7 @@ __attribute__((constructor)) static void read_plan(void)
     plan.sticky = getenv("FF_STICKY") != NULL;
     plan.then_kill = getenv("FF_KILL") != NULL;
     plan.trace = getenv("FF_TRACE") != NULL;
+    plan.as_long_as = getenv("FF_WHILE");
     plan.call = getenv("FF_CALL");
     plan.until = getenv("FF_UNTIL");
     shadow_begin(getenv("FF_SHADOW"));
@@ -140,6 +145,7 @@ static enum verdict judge_number(long number)
 {
     switch (plan.mode) {
     case COUNT:
+    case READ:
         return RUN;
     case KILL:
         /* Other threads must not slip in while the process is dying. */
@@ -323,6 +329,31 @@ WRITING_VECTOR(pwritev, (int fd, const struct iovec *vector, int count, off_t at
                (fd, vector, count, at))
 WRITING_VECTOR(pwritev64, (int fd, const struct iovec *vector, int count, off64_t at),
                (fd, vector, count, at))
+
+/* Reading changes nothing, so it is no operation that counts. */
+static int reading_fails(int fd)
+{
+    char path[PATH_SIZE];
+
+    if (plan.mode != READ || !plan.as_long_as || !fd_matches(fd, path))
+        return 0;
+    int saved = errno;
+    int is_there = !syscall(SYS_faccessat, AT_FDCWD, plan.as_long_as, F_OK);
+    errno = is_there ? plan.error : saved;
+    return is_there;
+}
+
+#define READING(name, parameters, arguments)                                   \
+    ssize_t name parameters                                                    \
+    {                                                                          \
+        REAL(name);                                                            \
+        return reading_fails(fd) ? -1 : real arguments;                        \
+    }
+
+READING(read, (int fd, void *bytes, size_t count), (fd, bytes, count))
+READING(pread, (int fd, void *bytes, size_t count, off_t at), (fd, bytes, count, at))
+READING(pread64, (int fd, void *bytes, size_t count, off64_t at), (fd, bytes, count, at))
+READING(readv, (int fd, const struct iovec *vector, int count), (fd, vector, count))
 
 ON_DESCRIPTOR(int, ftruncate, (int fd, off_t length), (fd, length))
 ON_DESCRIPTOR(int, ftruncate64, (int fd, off64_t length), (fd, length))

@@ -4,12 +4,13 @@
 //! What is written between the copy and the cut is in no file, and nobody can
 //! know whether there was something: each cut is a gap.
 
-use super::ground::{Ground, PATIENCE, Running, on_each};
+use super::ground::{Ground, PATIENCE, Running, on_each, pause};
 use super::lines::Writer;
 use super::receiver::Receiver;
 use crate::site::wait_until;
 use std::fs::{self, OpenOptions};
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Duration;
 
 /// How many bytes a file has when it is cut.
 const BEFORE: usize = 10_000;
@@ -166,13 +167,15 @@ fn written_while_it_is_copied_and_cut() {
         let running = ground.start();
         let mut writer = Writer::new(1, &ground.log("app.log"));
         writer.write(100);
+        // Before there is a place, no cut can be told from a file's beginning.
+        ground.wait_for(&[&writer]);
         let is_over = AtomicBool::new(false);
         let rotations = 5;
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !is_over.load(SeqCst) {
                     writer.write(5);
-                    std::thread::yield_now();
+                    pause(Duration::from_millis(1));
                 }
                 writer.write(10);
             });

@@ -119,6 +119,7 @@ fn a_line_without_its_end_is_waited_for() {
         assert!(stays(silence, || ground.printed().len() == 10), "{ground}");
         writer.raw(&line[30..]);
         ground.wait_for(&[&writer]);
+        assert!(wait_until(PATIENCE, || receiver.has(&writer.last())), "{ground}");
         running.stop();
         ground.assert_printed(&[&writer]);
         // What had not been settled when it was killed comes again.

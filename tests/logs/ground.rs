@@ -398,6 +398,12 @@ impl Running<'_> {
         fs::read_dir(format!("/proc/{}/fd", self.daemon.pid())).unwrap().count()
     }
 
+    /// How many bytes it has read from files since it started.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        let io = fs::read_to_string(format!("/proc/{}/io", self.daemon.pid())).unwrap();
+        io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
+    }
+
     /// How much memory it has, in KiB.
     pub(crate) fn memory(&self) -> u64 {
         let status =

@@ -1,10 +1,12 @@
 //! What is the same file, and what only looks like it: numbers that the file
 //! system gives again, equal beginnings, copies, renames and links.
 
-use super::ground::{Disk, Ground, on_each, stays};
-use super::lines::Writer;
+use super::ground::{Disk, Ground, PATIENCE, on_each, stays};
+use super::lines::{Delivered, Writer};
+use crate::site::wait_until;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -112,7 +114,7 @@ fn a_new_file_may_have_the_number_and_the_beginning_of_a_deleted_one() {
         let (lines, banners): (Vec<_>, Vec<_>) =
             texts.into_iter().partition(|text| text.starts_with("w="));
         assert_eq!(banners.join("\n") + "\n", banner.repeat(3), "{ground}");
-        let delivered = super::lines::Delivered::new(&lines, ground);
+        let delivered = Delivered::new(&lines, ground);
         delivered.assert_complete(&[&writer], 0, ground);
         ground.assert_settled();
     });
@@ -129,16 +131,16 @@ fn two_files_may_have_the_same_content() {
         fs::copy(&paths[0], &paths[1]).unwrap();
         let running = ground.start();
         for _ in 0..2 {
-            let mut copy = fs::OpenOptions::new().append(true).open(&paths[1]).unwrap();
+            let mut copy = OpenOptions::new();
+            let mut copy = copy.append(true).create(true).open(&paths[1]).unwrap();
             for _ in 0..20 {
                 let line = writer.line(30);
                 writer.raw(&line);
-                std::io::Write::write_all(&mut copy, &line).unwrap();
+                copy.write_all(&line).unwrap();
             }
             let written = 2 * writer.written() as usize;
             let are_there = || ground.printed().len() >= written;
-            let patience = super::ground::PATIENCE;
-            assert!(crate::site::wait_until(patience, are_there), "{ground}");
+            assert!(wait_until(PATIENCE, are_there), "{ground}");
             for log in ["a.log", "b.log"] {
                 ground.logrotate(log, "rotate 9\nnocreate");
             }
@@ -149,8 +151,7 @@ fn two_files_may_have_the_same_content() {
         let again = fs::read_to_string(&paths[0]).unwrap().lines().count();
         let written = 2 * (writer.written() as usize + again);
         let are_there = || ground.printed().len() >= written;
-        let patience = super::ground::PATIENCE;
-        assert!(crate::site::wait_until(patience, are_there), "{ground}");
+        assert!(wait_until(PATIENCE, are_there), "{ground}");
         running.stop();
         let of = |path: &Path| -> Vec<_> {
             let printed = ground.printed().into_iter();
@@ -223,7 +224,7 @@ fn two_names_of_a_file_are_one_log() {
         writer.write(20);
         ground.wait_for(&[&writer]);
         let is_told = || ground.said().matches("is the same file as").count() == 2;
-        assert!(crate::site::wait_until(super::ground::PATIENCE, is_told), "{ground}");
+        assert!(wait_until(PATIENCE, is_told), "{ground}");
         writer.write(20);
         ground.wait_for(&[&writer]);
         let again = Duration::from_millis(500);

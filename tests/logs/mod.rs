@@ -8,14 +8,14 @@
 
 mod cuts; // files that are cut in place, copied first or not
 mod following; // many writers, torn lines
-mod ground; // a scratch directory, a configuration, the daemon, logrotate
+pub(crate) mod ground; // a scratch directory, a configuration, the daemon, logrotate
 mod held; // deleted while the receiver is away
 mod identity; // what is the same file, and what only looks like it
 mod limits; // many files, few descriptors, no watches, a queue that overflows
-mod lines; // numbered lines
+pub(crate) mod lines; // numbered lines
 mod paths; // what comes and goes at a path
 mod pauses; // the daemon sleeps while files are rotated
-mod receiver; // takes what is forwarded
+pub(crate) mod receiver; // takes what is forwarded
 mod rotation; // renamed by logrotate, while it runs and while it does not
 mod soak; // many rotations leave nothing behind
 mod trouble; // files that cannot be read

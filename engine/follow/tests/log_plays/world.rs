@@ -135,7 +135,7 @@ impl World {
     }
 
     fn write(&mut self, count: u64, random: &mut Random) {
-        let mut bytes = self.torn.take().unwrap_or_default();
+        let mut bytes = self.rest_of_line();
         for _ in 0..count {
             bytes.extend(self.line(random));
         }
@@ -144,12 +144,20 @@ impl World {
     }
 
     fn write_torn(&mut self, random: &mut Random) {
-        let mut bytes = self.torn.take().unwrap_or_default();
+        let mut bytes = self.rest_of_line();
         bytes.extend(self.line(random));
         let cut = random.below(bytes.len() as u64) as usize;
         self.tell(&format!("write up to the middle of line {}", self.lines));
         self.append(&bytes[..cut]);
         self.torn = Some(bytes.split_off(cut));
+    }
+
+    /// The rest of a line that was begun. It may have been begun in a file that
+    /// was cut since: then it belongs to the one where it ends.
+    fn rest_of_line(&mut self) -> Vec<u8> {
+        let Some(rest) = self.torn.take() else { return Vec::new() };
+        self.file_of[self.lines as usize] = self.file;
+        rest
     }
 
     fn line(&mut self, random: &mut Random) -> Vec<u8> {
@@ -170,7 +178,7 @@ impl World {
     }
 
     fn open(&mut self) {
-        if self.has_banner {
+        if self.has_banner || self.may_cut {
             self.wait_for_another_time();
         }
         let file = OpenOptions::new().append(true).create(true).open(&self.live);
@@ -199,7 +207,8 @@ impl World {
 
     /// The writer is told to begin a new file. It finishes its line first.
     fn reopen(&mut self) {
-        if let Some(rest) = self.torn.take() {
+        let rest = self.rest_of_line();
+        if !rest.is_empty() {
             self.append(&rest);
         }
         self.tell("reopen");

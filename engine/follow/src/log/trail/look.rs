@@ -35,23 +35,6 @@ impl Trail {
         let work = self.work();
         let sure = work.doubt.is_some_and(|since| cx.now >= since + DOUBT);
         let decision = decide(&at, &files, sure);
-        if std::env::var_os("DBG").is_some() {
-            eprintln!(
-                "      DBG {at:?} {:?} sure {sure} -> {decision:?} ",
-                files
-                    .iter()
-                    .zip(&family.members)
-                    .map(|(f, m)| (
-                        m.path.file_name().unwrap().to_owned(),
-                        f.mine,
-                        f.same_inode,
-                        f.older,
-                        f.younger,
-                        f.after_hole,
-                        f.condition.clone()
-                    ))
-                    .collect::<Vec<_>>()
-            );
         if decision != Decision::Doubt {
             work.doubt = None;
         }

@@ -1,0 +1,185 @@
+//! Compressed files that have their final name and not their end.
+
+use super::tools::{Logs, TOOLS};
+use crate::logs::ground::{Ground, PATIENCE, on_each};
+use crate::logs::lines::{Delivered, Writer};
+use crate::site::wait_until;
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::process::Stdio;
+
+/// Half of each archive is there.
+fn begin(logs: &Logs<'_>) -> Vec<Vec<u8>> {
+    let mut rests = Vec::new();
+    for tool in TOOLS {
+        let whole = tool.compressed(&fs::read(logs.plain(tool)).unwrap());
+        let (half, rest) = whole.split_at(whole.len() / 2);
+        fs::write(logs.packed(tool), half).unwrap();
+        rests.push(rest.to_owned());
+    }
+    rests
+}
+
+fn end(logs: &Logs<'_>, rests: &[Vec<u8>]) {
+    for (tool, rest) in TOOLS.iter().zip(rests) {
+        let mut file = OpenOptions::new().append(true).open(logs.packed(*tool)).unwrap();
+        file.write_all(rest).unwrap();
+    }
+}
+
+/// An archive grows beside the file that it is made of, which has an unread
+/// end. That is read; when it goes, the archive is known to be the same.
+fn beside_the_plain_file(ground: &Ground, runs: bool) {
+    ground.configure(r#"paths: ["logs/*.log"]"#, None);
+    let mut logs = Logs::new(ground);
+    logs.write(100);
+    ground.catch_up();
+    logs.write(100);
+    logs.rename();
+    let rests = begin(&logs);
+    logs.reopen();
+    logs.write(10);
+    let mut running = Some(ground.start());
+    ground.wait_for(&logs.all());
+    if !runs {
+        running.take().unwrap().stop();
+    }
+    end(&logs, &rests);
+    for tool in TOOLS {
+        fs::remove_file(logs.plain(tool)).unwrap();
+    }
+    let running = running.unwrap_or_else(|| ground.start());
+    logs.write(10);
+    ground.wait_for(&logs.all());
+    running.stop();
+    assert!(!ground.said().contains("end mark"), "{ground}: nothing was in the way");
+    logs.assert_whole();
+}
+
+#[test]
+fn an_archive_grows_beside_its_plain_file() {
+    on_each(|ground| beside_the_plain_file(ground, true));
+}
+
+#[test]
+fn an_archive_grows_beside_its_plain_file_over_a_restart() {
+    on_each(|ground| beside_the_plain_file(ground, false));
+}
+
+/// Where the plain file is gone before the archive is whole nothing of the
+/// archive is believed, and it is waited for, with words; other logs go on.
+#[test]
+fn an_archive_grows_alone() {
+    on_each(|ground| {
+        ground.configure(r#"paths: ["logs/*.log"]"#, None);
+        let mut logs = Logs::new(ground);
+        let mut other = Writer::new(9, &ground.log("other.log"));
+        logs.write(100);
+        other.write(10);
+        ground.catch_up();
+        logs.write(100);
+        logs.rename();
+        let rests = begin(&logs);
+        for tool in TOOLS {
+            fs::remove_file(logs.plain(tool)).unwrap();
+        }
+        logs.reopen();
+        logs.write(10);
+        let mut running = ground.start();
+        for tool in TOOLS {
+            let name = logs.packed(tool);
+            let name = name.file_name().unwrap().to_str().unwrap();
+            ground.wait_until_said(&format!("{name} ends before its end mark"));
+        }
+        for _ in 0..3 {
+            other.write(10);
+            ground.wait_for(&[&other]);
+        }
+        running.assert_alive();
+        for writer in &logs.writers {
+            let missing = ground.delivered().missing(writer);
+            assert_eq!(missing, (100..210).collect::<Vec<_>>(), "{ground}");
+        }
+        end(&logs, &rests);
+        ground.wait_for(&logs.all());
+        running.stop();
+        logs.assert_whole();
+    });
+}
+
+/// A compressor dies. What it left is named and tried again, until somebody
+/// compresses the file anew, under the same name.
+#[test]
+fn a_compressor_is_killed() {
+    on_each(|ground| {
+        ground.configure(r#"paths: ["logs/*.log"]"#, None);
+        let mut logs = Logs::new(ground);
+        let mut other = Writer::new(9, &ground.log("other.log"));
+        logs.write(100);
+        ground.catch_up();
+        logs.write(2500);
+        logs.rename();
+        for tool in TOOLS {
+            let plain = fs::read(logs.plain(tool)).unwrap();
+            let packed = logs.packed(tool);
+            let mut command = tool.command();
+            command.stdout(File::create(&packed).unwrap()).stderr(Stdio::null());
+            let mut child = command.spawn().unwrap();
+            let mut input = child.stdin.take().unwrap();
+            input.write_all(&plain[..plain.len() * 3 / 4]).unwrap();
+            let has_begun = || fs::metadata(&packed).unwrap().len() > 0;
+            assert!(wait_until(PATIENCE, has_begun), "{ground}: {}", tool.name);
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        let rescued = TOOLS.map(|tool| (tool, fs::read(logs.plain(tool)).unwrap()));
+        TOOLS.map(|tool| fs::remove_file(logs.plain(tool)).unwrap());
+        logs.reopen();
+        logs.write(10);
+        let mut running = ground.start();
+        for tool in TOOLS {
+            let name = logs.packed(tool);
+            let name = name.file_name().unwrap().to_str().unwrap();
+            ground.wait_until_said(&format!("{name} ends before its end mark"));
+        }
+        other.write(10);
+        ground.wait_for(&[&other]);
+        running.assert_alive();
+        for (tool, plain) in rescued {
+            let unfinished = ground.root().join("packed");
+            fs::write(&unfinished, tool.compressed(&plain)).unwrap();
+            fs::rename(&unfinished, logs.packed(tool)).unwrap();
+        }
+        ground.wait_for(&logs.all());
+        running.stop();
+        logs.assert_whole();
+    });
+}
+
+/// A rotated file that is empty under a compressed file's name is one in which
+/// nothing is yet; what is read is the plain one beside it.
+#[test]
+fn an_archive_is_not_begun() {
+    on_each(|ground| {
+        ground.configure(r#"paths: ["logs/*.log"]"#, None);
+        let mut logs = Logs::new(ground);
+        logs.write(100);
+        ground.catch_up();
+        logs.write(100);
+        logs.rename();
+        TOOLS.map(|tool| fs::write(logs.packed(tool), b"").unwrap());
+        logs.reopen();
+        logs.write(10);
+        let running = ground.start();
+        ground.wait_for(&logs.all());
+        TOOLS.map(|tool| fs::remove_file(logs.packed(tool)).unwrap());
+        logs.compress();
+        logs.write(10);
+        ground.wait_for(&logs.all());
+        running.stop();
+        logs.assert_whole();
+        let printed = ground.printed_texts();
+        let delivered = Delivered::new(&printed, ground);
+        assert_eq!(delivered.duplicates(), 0, "{ground}");
+    });
+}
