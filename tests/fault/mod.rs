@@ -83,9 +83,6 @@ impl Shim {
                     .env("FF_ERRNO", errno.to_string())
             }
             Kind::FailReads { errno } => {
-                if let Some(as_long_as) = &fault.as_long_as {
-                    command.env("FF_WHILE", as_long_as);
-                }
                 command.env("FF_MODE", "read").env("FF_ERRNO", errno.to_string())
             }
             Kind::Short { at, bytes, then_kill } => {
@@ -155,12 +152,9 @@ impl Fault {
         Self::new(paths, Kind::Short { at, bytes, then_kill })
     }
 
-    /// Reading the files fails with an error number as long as another file, that
-    /// a test makes and removes, exists. Reading is not counted.
-    pub(crate) fn fail_reads(paths: &Path, errno: i32, as_long_as: &Path) -> Self {
-        let mut fault = Self::new(paths, Kind::FailReads { errno });
-        fault.as_long_as = Some(as_long_as.to_owned());
-        fault
+    /// Reading the files fails with an error number. It is not counted.
+    pub(crate) fn fail_reads(paths: &Path, errno: i32) -> Self {
+        Self::new(paths, Kind::FailReads { errno })
     }
 
     /// Also keeps what is durable, in an existing directory outside of `paths`

@@ -54,20 +54,19 @@ fn a_process_dies_where_it_should() {
 }
 
 #[test]
-fn reading_fails_as_long_as_it_should() {
+fn reading_fails_until_it_should_not() {
     let folder = tempfile::tempdir().unwrap();
-    let [file, other, flag] = ["file", "other", "flag"].map(|n| folder.path().join(n));
+    let [file, other, well] = ["file", "other", "well"].map(|n| folder.path().join(n));
     fs::write(&file, "one").unwrap();
     fs::write(&other, "two").unwrap();
-    fs::write(&flag, "").unwrap();
     let read = |path: &Path| {
-        let fault = Fault::fail_reads(&file, EIO, &flag);
+        let fault = Fault::fail_reads(&file, EIO).unless(&well);
         let mut command = Command::new("cat");
         Shim::build().command(command.arg(path), &fault).output().unwrap()
     };
     assert!(!read(&file).status.success());
     assert_eq!(read(&other).stdout, b"two");
-    fs::remove_file(&flag).unwrap();
+    fs::write(&well, "").unwrap();
     assert_eq!(read(&file).stdout, b"one");
 }
 

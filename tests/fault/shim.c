@@ -16,8 +16,8 @@
  *     FF_UNTIL=path   ... but none while there is something at this path
  *   FF_MODE=short     operation FF_N, if it writes, writes at most FF_BYTES ...
  *     FF_KILL=1       ... and is then the last
- *   FF_MODE=read      reading fails with FF_ERRNO ...
- *     FF_WHILE=file   ... as long as this file exists; it is not counted
+ *   FF_MODE=read      reading, which is not counted, fails with FF_ERRNO ...
+ *     FF_UNTIL=path   ... but not while there is something at this path
  *   FF_SHADOW=dir     keep what is durable in this directory: see shadow.h
  *   FF_CALL=text      only calls with this in their name count: sync, rename
  *   FF_TRACE=1        name each operation on descriptor 2, and which one FAILS
@@ -87,7 +87,6 @@ __attribute__((constructor)) static void read_plan(void)
     plan.sticky = getenv("FF_STICKY") != NULL;
     plan.then_kill = getenv("FF_KILL") != NULL;
     plan.trace = getenv("FF_TRACE") != NULL;
-    plan.as_long_as = getenv("FF_WHILE");
     plan.call = getenv("FF_CALL");
     plan.until = getenv("FF_UNTIL");
     shadow_begin(getenv("FF_SHADOW"));
@@ -335,12 +334,10 @@ static int reading_fails(int fd)
 {
     char path[PATH_SIZE];
 
-    if (plan.mode != READ || !plan.as_long_as || !fd_matches(fd, path))
+    if (plan.mode != READ || !fd_matches(fd, path) || is_over())
         return 0;
-    int saved = errno;
-    int is_there = !syscall(SYS_faccessat, AT_FDCWD, plan.as_long_as, F_OK);
-    errno = is_there ? plan.error : saved;
-    return is_there;
+    errno = plan.error;
+    return 1;
 }
 
 #define READING(name, parameters, arguments)                                   \

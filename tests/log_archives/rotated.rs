@@ -129,14 +129,13 @@ fn a_compressed_file_that_was_read_is_only_glanced_at() {
             writer.write(1);
             let mut text = String::new();
             // Not to be compressed to less than half.
-            while text.len() < 3_000_000 {
-                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                text += &format!("{:015x}", state >> 4);
-                if text.len() % 990 == 0 {
-                    text.push('\n');
+            for _ in 0..3000 {
+                for _ in 0..64 {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    text += &format!("{:015x}", state >> 4);
                 }
+                text.push('\n');
             }
-            text.push('\n');
             let mut log = OpenOptions::new()
                 .append(true)
                 .open(ground.log(&format!("{}.log", tool.name)))

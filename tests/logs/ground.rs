@@ -165,6 +165,11 @@ impl Ground {
 
     pub(crate) fn start_with(&self, command: &mut Command) -> Running<'_> {
         let _limits = SYSTEM_LIMITS.read().unwrap_or_else(|it| it.into_inner());
+        self.start_alone(command)
+    }
+
+    /// The same, for who holds [`SYSTEM_LIMITS`].
+    pub(crate) fn start_alone(&self, command: &mut Command) -> Running<'_> {
         Running { ground: self, daemon: Daemon::spawn(command) }
     }
 

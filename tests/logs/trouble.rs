@@ -20,34 +20,35 @@ const EIO: i32 = 5;
 fn a_file_that_cannot_be_read_is_tried_again() {
     on_each(|ground| {
         ground.configure(r#"paths: ["logs/*.log"]"#, None);
-        let bad = ground.root().join("the disk is bad");
+        let well = ground.root().join("the disk is well");
+        fs::write(&well, "").unwrap();
         let shim = Shim::build();
         let mut command = ground.command(&["run"]);
-        let fault = Fault::fail_reads(&ground.log("a.log"), EIO, &bad);
+        let fault = Fault::fail_reads(&ground.log("a.log"), EIO).unless(&well);
         let mut running = ground.start_with(shim.command(&mut command, &fault));
         let mut ill = Writer::new(1, &ground.log("a.log"));
-        let mut well = Writer::new(2, &ground.log("b.log"));
+        let mut other = Writer::new(2, &ground.log("b.log"));
         ill.write(100);
-        well.write(100);
-        ground.wait_for(&[&ill, &well]);
+        other.write(100);
+        ground.wait_for(&[&ill, &other]);
         ground.wait_until_settled();
-        fs::write(&bad, "").unwrap();
+        fs::remove_file(&well).unwrap();
         let before = place_of(ground, "a.log");
         ill.write(100);
         ground.wait_until_said("os error 5");
-        well.write(100);
-        ground.wait_for(&[&well]);
+        other.write(100);
+        ground.wait_for(&[&other]);
         let is_quiet = || ground.said().matches("os error 5").count() <= 3;
         assert!(stays(Duration::from_secs(2), is_quiet), "{ground}");
         assert_eq!(ground.printed().len(), 300, "{ground}");
         assert_eq!(place_of(ground, "a.log"), before, "{ground}: it moved");
         running.assert_alive();
-        fs::remove_file(&bad).unwrap();
+        fs::write(&well, "").unwrap();
         ground.wait_for(&[&ill]);
         ill.write(10);
         ground.wait_for(&[&ill]);
         running.stop();
-        ground.assert_printed(&[&ill, &well]);
+        ground.assert_printed(&[&ill, &other]);
         assert_eq!(ground.gaps().len(), 0, "{ground}");
     });
 }
@@ -66,7 +67,8 @@ fn a_file_that_may_not_be_read_is_waited_for() {
     on_each(|ground| {
         ground.configure(r#"paths: ["logs/*.log"]"#, None);
         let mut command = ground.command(&["run"]);
-        if rustix::process::geteuid().is_root() && !gives_up_rights(ground, &mut command) {
+        if rustix::process::geteuid().is_root() && !gives_up_rights(ground, &mut command)
+        {
             return;
         }
         let running = ground.start_with(&mut command);
@@ -119,14 +121,11 @@ fn gives_up_rights(ground: &Ground, command: &mut Command) -> bool {
 fn a_daemon_stops_while_a_file_cannot_be_read() {
     on_each(|ground| {
         ground.configure(r#"paths: ["logs/*.log"]"#, None);
-        let bad = ground.root().join("the disk is bad");
-        fs::write(&bad, "").unwrap();
         let mut writer = Writer::new(1, &ground.log("a.log"));
         writer.write(100);
         let mut command = ground.command(&["run"]);
         let fault = Fault::fail_reads(&ground.log("a.log"), EIO, &bad);
-        let running =
-            ground.start_with(Shim::build().command(&mut command, &fault));
+        let running = ground.start_with(Shim::build().command(&mut command, &fault));
         let has_said = wait_until(PATIENCE, || ground.said().contains("os error 5"));
         assert!(has_said, "{ground}");
         running.stop();

@@ -13,6 +13,9 @@ use tripline_follow::Waker;
 const TICK: Duration = Duration::from_secs(5);
 /// How many changes go into one commit, unless more come in one message.
 const COMMIT_CHANGES_MAX: usize = 10_000;
+/// The longest pause while the store fails: a commit on a local disk is cheap to
+/// try.
+const SAVE_AGAIN_MAX: Duration = Duration::from_secs(4);
 /// How long the last commit is tried when the engine stops.
 const LAST_COMMIT_MAX: Duration = Duration::from_secs(10);
 
@@ -34,7 +37,8 @@ impl Ledger {
     /// store, and what could not be saved.
     pub(crate) fn run(mut self) -> (Box<dyn Store>, Option<String>) {
         let mut unsaved = Unsaved::default();
-        let mut backoff = Backoff::new(u64::from(std::process::id()));
+        let mut backoff =
+            Backoff::new(u64::from(std::process::id())).at_most(SAVE_AGAIN_MAX);
         let mut not_before: Option<Instant> = None;
         let mut next_tick = Instant::now() + TICK;
         loop {

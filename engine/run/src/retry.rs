@@ -7,6 +7,7 @@ use std::time::Duration;
 #[derive(Clone, Debug)]
 pub struct Backoff {
     next: Duration,
+    most: Duration,
     seed: u64,
 }
 
@@ -19,13 +20,18 @@ impl Backoff {
     /// A backoff that has not failed yet. The seed makes its pauses differ
     /// from those of others.
     pub const fn new(seed: u64) -> Self {
-        Self { next: Self::FIRST, seed }
+        Self { next: Self::FIRST, most: Self::MAX, seed }
+    }
+
+    /// With a bound of its own, for what costs little to try.
+    pub const fn at_most(self, most: Duration) -> Self {
+        Self { most, ..self }
     }
 
     /// Something failed: how long to wait.
     pub fn pause(&mut self) -> Duration {
         let ceiling = self.next;
-        self.next = (self.next * 2).min(Self::MAX);
+        self.next = (self.next * 2).min(self.most);
         // xorshift64*: jitter needs to differ, not to be unpredictable.
         self.seed = self.seed.max(1);
         self.seed ^= self.seed >> 12;

@@ -225,14 +225,18 @@ impl Archived {
 ///
 /// # Errors
 ///
-/// When it cannot be read.
+/// When it cannot be read, or is another one by now.
 pub(super) fn plain_file(
     path: &Path,
     stamp: Stamp,
     cursor: &Cursor,
 ) -> io::Result<Match> {
     let member = Member::alone(path, stamp);
-    let (mine, _) = examine_plain(&file::open(path)?, &member, Some(cursor))?;
+    let (file, opened) = file::open_stamped(path)?;
+    if opened.inode != stamp.inode {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let (mine, _) = examine_plain(&file, &member, Some(cursor))?;
     Ok(mine)
 }
 

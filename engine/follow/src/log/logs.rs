@@ -11,6 +11,7 @@ use crate::file::Stamp;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -252,6 +253,23 @@ impl Logs {
         self.woken.push(index);
     }
 
+    /// The file at this log's path was read by another one: it may have been
+    /// renamed.
+    pub(super) fn settle_owner(&mut self, index: usize) {
+        self.trails[index].seen = Stamp::unknown();
+        let path = self.trails[index].path.to_path_buf();
+        self.look_at(&[path]);
+        self.wake(index);
+    }
+
+    /// Which log reads the file with an inode, or did last.
+    pub(super) fn trail_and_owners(
+        &mut self,
+        index: usize,
+    ) -> (&mut Trail, &HashMap<(u64, u64), usize>) {
+        (&mut self.trails[index], &self.owners)
+    }
+
     /// Looks at files that were found or have changed.
     fn look_at(&mut self, paths: &[PathBuf]) {
         let mut moves = Vec::new();
@@ -308,11 +326,12 @@ impl Logs {
                 }
             }
             Some(owner) if Some(owner) != known => {
-                if let Some(found) = self.moved_from(owner, path, stamp) {
-                    moves.push(found);
-                    return;
+                match self.moved_from(owner, path, stamp) {
+                    Ok(Some(found)) => moves.push(found),
+                    Ok(None) => self.begin(path, known, stamp),
+                    // It moves still: another look.
+                    Err(_) => self.scan.found.push_back(path.to_owned()),
                 }
-                self.begin(path, known, stamp);
             }
             _ => self.begin(path, known, stamp),
         }
@@ -389,15 +408,19 @@ impl Logs {
     }
 
     /// Whether the file at a path is one that another log has read, as its
-    /// content says.
-    fn moved_from(&self, from: usize, path: &Path, stamp: Stamp) -> Option<Move> {
-        let cursor = self.trails[from].cursor.clone()?;
-        let proof = cursor.proof.as_ref()?;
-        if proof.inode != stamp.inode {
-            return None;
+    /// content says. An error says that it is no longer there.
+    fn moved_from(
+        &self,
+        from: usize,
+        path: &Path,
+        stamp: Stamp,
+    ) -> io::Result<Option<Move>> {
+        let Some(cursor) = self.trails[from].cursor.clone() else { return Ok(None) };
+        if cursor.proof.as_ref().is_none_or(|proof| proof.inode != stamp.inode) {
+            return Ok(None);
         }
-        let is_it = examine::plain_file(path, stamp, &cursor).ok()? == Match::Yes;
-        is_it.then(|| Move { from, cursor, to: path.to_owned(), stamp })
+        let is_it = examine::plain_file(path, stamp, &cursor)? == Match::Yes;
+        Ok(is_it.then(|| Move { from, cursor, to: path.to_owned(), stamp }))
     }
 
     /// Each log gives away its file before any takes another's: two may have
@@ -412,9 +435,10 @@ impl Logs {
             {
                 let stamp = Stamp::of(&metadata);
                 let owner = self.owners.get(&stamp.inode).copied();
-                let found = owner
-                    .filter(|owner| *owner != moves[at].from)
-                    .and_then(|owner| self.moved_from(owner, &from, stamp));
+                let found =
+                    owner.filter(|owner| *owner != moves[at].from).and_then(|owner| {
+                        self.moved_from(owner, &from, stamp).ok().flatten()
+                    });
                 moves.extend(found);
             }
             at += 1;

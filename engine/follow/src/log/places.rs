@@ -7,7 +7,7 @@ use super::family::{Family, Folders};
 use super::source::LogSource;
 use crate::archive::Format;
 use crate::file;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::io::{self, BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
@@ -201,7 +201,16 @@ fn all_logs(
         let files = entries.into_iter().map(|found| found.path);
         paths.extend(files.filter(|path| path.is_file()));
     }
-    paths.sort();
+    // Of two names of one file one is followed: the one begun with, or the first.
+    let is_begun =
+        |path: &PathBuf| settled.contains_key(&Some(Arc::from(path.as_path())));
+    paths.sort_by_cached_key(|path| (!is_begun(path), path.clone()));
     paths.dedup();
+    let mut inodes = HashSet::new();
+    paths.retain(|path| match fs::metadata(path) {
+        Ok(metadata) => inodes.insert(file::Stamp::of(&metadata).inode),
+        Err(_) => true,
+    });
+    paths.sort();
     Ok(paths.into_iter().map(Arc::from).collect())
 }

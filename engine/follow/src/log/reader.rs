@@ -150,7 +150,7 @@ impl LogReader {
             self.swap_lines(index);
         }
         let mut is_loaded = self.loaded == Some(index);
-        let trail = self.logs.trail_mut(index);
+        let (trail, owners) = self.logs.trail_and_owners(index);
         let shared = trail.shares_lines();
         let result = trail.turn(&mut Context {
             settings: &self.settings,
@@ -160,6 +160,8 @@ impl LogReader {
             now,
             standstills: self.standstills,
             is_first: self.is_first,
+            index,
+            owners,
         });
         if is_loaded {
             self.loaded = Some(index);
@@ -184,6 +186,10 @@ impl LogReader {
             Turn::Begins => {
                 self.again(index);
                 Work::Begins(index)
+            }
+            Turn::Owned => {
+                self.logs.settle_owner(index);
+                Work::More
             }
             Turn::Again => {
                 self.again(index);

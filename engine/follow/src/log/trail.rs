@@ -11,6 +11,7 @@ use super::lines::{End, Lines, Piece};
 use super::open::{Open, Read};
 use super::settings::Settings;
 use crate::file::Stamp;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -88,6 +89,8 @@ pub(super) enum Turn {
     Gap(Gap),
     /// It was found out where to begin.
     Begins,
+    /// The file at the path was read by another log.
+    Owned,
     /// There is more to do.
     Again,
     /// There is nothing to do.
@@ -128,6 +131,10 @@ pub(super) struct Context<'a> {
     pub(super) standstills: u32,
     /// The source is begun with for the first time.
     pub(super) is_first: bool,
+    /// Which log this is, and which one reads the file with an inode or did
+    /// last.
+    pub(super) index: usize,
+    pub(super) owners: &'a HashMap<(u64, u64), usize>,
 }
 
 impl Trail {

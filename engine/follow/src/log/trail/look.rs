@@ -190,6 +190,11 @@ impl Trail {
         if let Some(turn) = self.finish(cx)? {
             return Ok(turn);
         }
+        let owner = cx.owners.get(&next.stamp.inode);
+        if next.live && self.inherits.is_none() && owner.is_some_and(|it| *it != cx.index)
+        {
+            return Ok(Turn::Owned);
+        }
         let before = self.cursor.clone();
         let sequence = before.as_ref().map_or(0, |cursor| cursor.place.sequence + 1);
         let inherited = self.inherits.take().filter(|cursor| {
