@@ -5,7 +5,7 @@
 //! know whether there was something: each cut is a gap.
 
 use super::ground::{Ground, PATIENCE, Running, on_each, pause};
-use super::lines::Writer;
+use super::lines::{Delivered, Writer};
 use super::receiver::Receiver;
 use crate::site::wait_until;
 use std::fs::{self, OpenOptions};
@@ -187,7 +187,9 @@ fn written_while_it_is_copied_and_cut() {
             is_over.store(true, SeqCst);
         });
         ground.wait_for(&[&writer]);
+        assert!(wait_until(PATIENCE, || receiver.has(&writer.last())), "{ground}");
         running.stop();
+        Delivered::new(&receiver.lines(), ground).assert_in_order(ground);
         let delivered = ground.delivered();
         delivered.assert_in_order(ground);
         assert_eq!(delivered.duplicates(), 0, "{ground}");

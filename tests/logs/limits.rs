@@ -179,7 +179,7 @@ fn looks_instead(ground: &Ground, limit: (&str, u32)) {
     running.stop();
     ground.assert_printed(&[&writers[0], &writers[1]]);
     let said = ground.said();
-    assert_eq!(said.matches("sysctl").count(), 1, "{ground}: {said}");
+    assert_eq!(said.matches("fs.inotify").count(), 1, "{ground}: {said}");
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn a_daemon_stops_while_a_file_cannot_be_read() {
         let mut writer = Writer::new(1, &ground.log("a.log"));
         writer.write(100);
         let mut command = ground.command(&["run"]);
-        let fault = Fault::fail_reads(&ground.log("a.log"), EIO, &bad);
+        let fault = Fault::fail_reads(&ground.log("a.log"), EIO);
         let running = ground.start_with(Shim::build().command(&mut command, &fault));
         let has_said = wait_until(PATIENCE, || ground.said().contains("os error 5"));
         assert!(has_said, "{ground}");

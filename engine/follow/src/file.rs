@@ -14,7 +14,7 @@ pub(crate) struct Stamp {
     pub(crate) size: u64,
     /// Time of the last change of content or permissions, in nanoseconds since
     /// 1970.
-    pub(crate) changed: i128,
+    pub(crate) changed: i64,
     /// Time of the last change of content, in nanoseconds since 1970. A rename
     /// keeps it, and so does a compressor.
     pub(crate) modified: i64,
@@ -30,8 +30,8 @@ impl Stamp {
         Self {
             inode: (metadata.dev(), metadata.ino()),
             size: metadata.size(),
-            changed: i128::from(metadata.ctime()) * 1_000_000_000
-                + i128::from(metadata.ctime_nsec()),
+            changed: (metadata.ctime().saturating_mul(1_000_000_000))
+                .saturating_add(metadata.ctime_nsec()),
             modified: (metadata.mtime().saturating_mul(1_000_000_000))
                 .saturating_add(metadata.mtime_nsec()),
         }
@@ -53,6 +53,21 @@ pub(crate) fn open_stamped(path: &Path) -> io::Result<(File, Stamp)> {
         Ok((file, Stamp::of(&metadata)))
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+    }
+}
+
+/// Reads what comes in one go: of a regular file less than asked for only at its
+/// end.
+pub(crate) fn read_once_at(
+    file: &File,
+    buffer: &mut [u8],
+    offset: u64,
+) -> io::Result<usize> {
+    loop {
+        match file.read_at(buffer, offset) {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
     }
 }
 

@@ -25,7 +25,7 @@ const SOON: Duration = Duration::from_millis(50);
 /// all the time.
 const AT_LEAST: Duration = Duration::from_millis(1);
 /// How many changes go into one message to the ledger.
-const MESSAGE_CHANGES_MAX: usize = 10_000;
+const MESSAGE_CHANGES_MAX: usize = 1000;
 /// After so many hints in a row that led to nothing ...
 const FRUITLESS_HINTS_MAX: u32 = 8;
 /// ... a lane looks at most this often.
@@ -128,7 +128,8 @@ impl Lane {
             busy |= self.step(index, pace)?;
         }
         self.has_landed(pace)?;
-        if pace.flush_is_due(busy, self.until_idle) {
+        let logs = self.tracks.iter().map(Track::pending_logs).sum();
+        if pace.flush_is_due(busy, self.until_idle, logs) {
             self.flush(pace)?;
         }
         if busy {

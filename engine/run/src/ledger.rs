@@ -12,7 +12,7 @@ use tripline_follow::Waker;
 /// How often the ledger looks after what nobody else does.
 const TICK: Duration = Duration::from_secs(5);
 /// How many changes go into one commit, unless more come in one message.
-const COMMIT_CHANGES_MAX: usize = 10_000;
+const COMMIT_CHANGES_MAX: usize = 2000;
 /// The longest pause while the store fails: a commit on a local disk is cheap to
 /// try.
 const SAVE_AGAIN_MAX: Duration = Duration::from_secs(4);

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 const FLUSH_AFTER: Duration = Duration::from_millis(50);
 /// A lane that is catching up flushes after this many bytes ...
 const FLUSH_BYTES: u64 = 256 * 1024 * 1024;
+/// ... or with something of so many logs, so that what waits stays small ...
+const FLUSH_LOGS: usize = 1000;
 /// ... or after this long.
 const FLUSH_BUSY_AFTER: Duration = Duration::from_secs(1);
 
@@ -65,12 +67,13 @@ impl Pace {
         self.unflushed_since.get_or_insert_with(Instant::now);
     }
 
-    pub(crate) fn flush_is_due(&self, busy: bool, until_idle: bool) -> bool {
+    pub(crate) fn flush_is_due(&self, busy: bool, until_idle: bool, logs: usize) -> bool {
         let Some(since) = self.unflushed_since.filter(|_| self.flight.is_none()) else {
             return false;
         };
         let after = if busy { FLUSH_BUSY_AFTER } else { FLUSH_AFTER };
         self.unflushed_bytes >= FLUSH_BYTES
+            || logs >= FLUSH_LOGS
             || since.elapsed() >= after
             || (until_idle && !busy)
     }

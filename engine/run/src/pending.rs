@@ -16,6 +16,10 @@ impl Pending {
         self.0.entry(log).or_default()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

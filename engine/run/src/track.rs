@@ -167,6 +167,11 @@ impl Track {
         self.pending.of(gap.log.clone()).passed(key, gap.clone());
     }
 
+    /// Of how many logs there is something that was not flushed.
+    pub(crate) fn pending_logs(&self) -> usize {
+        self.pending.len()
+    }
+
     pub(crate) fn has_pending(&self) -> bool {
         !self.pending.is_empty()
     }

@@ -236,8 +236,18 @@ impl Open {
         let before = lines.before_read(OVERLAP_BYTES);
         let overlap = &mut overlap[..before.len()];
         overlap.copy_from_slice(before);
-        let n =
-            file::read_at(file, lines.space(max), offset).map_err(|e| self.failed(e))?;
+        let space = lines.space(max);
+        let room = space.len();
+        let n = file::read_once_at(file, space, offset).map_err(|e| self.failed(e))?;
+        self.end = (n < room).then_some(offset + n as u64);
+        if offset == 0 && n > 0 && self.head.is_empty() {
+            // The first read has the head in it.
+            self.head = space[..n.min(Proof::HEAD_BYTES_MAX)].to_vec();
+            self.head_digest = Digest::of(&self.head);
+            self.seen = None;
+            lines.filled(n);
+            return Ok(Read::More);
+        }
         if n == 0 {
             return self.look_at_end(offset, overlap, lines);
         }
