@@ -37,6 +37,8 @@ pub(super) struct Family {
     /// Nothing moved while they were looked at, so they all belong to one
     /// moment.
     pub(super) is_settled: bool,
+    /// When the log's own folder was listed.
+    pub(super) listed: Option<Instant>,
 }
 
 impl Family {
@@ -92,7 +94,8 @@ impl Folders {
         members.extend(live(log)?);
         // The folders were not touched since they were listed: one moment.
         is_settled &= self.is_unchanged(folder);
-        Ok(Family { members, is_settled })
+        let listed = self.listings.get(folder).map(|listing| listing.listed);
+        Ok(Family { members, is_settled, listed })
     }
 
     /// Whether a log has no rotated files as far as is known: a quick answer

@@ -60,6 +60,8 @@ struct Work {
     verifying: Option<Verifying>,
     /// The files at the last look, while they were in motion.
     fingerprint: Vec<(PathBuf, (u64, u64))>,
+    /// When they were listed then.
+    listed: Option<Instant>,
     /// Since when they are the same, and a loss.
     doubt: Option<Instant>,
     /// The file behind the one at the cursor, as of the last look.

@@ -98,6 +98,9 @@ impl Trail {
             work.doubt = None;
             work.fingerprint = fingerprint;
         }
+        // Two looks at one list are one.
+        let is_same = is_same && work.listed != family.listed;
+        work.listed = family.listed;
         family.is_settled || is_same
     }
 
