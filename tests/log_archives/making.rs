@@ -1,7 +1,7 @@
 //! Compressed files that have their final name and not their end.
 
 use super::tools::{Logs, TOOLS};
-use crate::logs::ground::{Ground, PATIENCE, on_each};
+use crate::logs::ground::{Disk, Ground, PATIENCE, Watch, on_each, on_these};
 use crate::logs::lines::{Delivered, Writer};
 use crate::site::wait_until;
 use std::fs::{self, File, OpenOptions};
@@ -25,6 +25,15 @@ fn end(logs: &Logs<'_>, rests: &[Vec<u8>]) {
         let mut file = OpenOptions::new().append(true).open(logs.packed(*tool)).unwrap();
         file.write_all(rest).unwrap();
     }
+}
+
+/// It says what it waits for: three by name, more by how many.
+fn assert_named(logs: &Logs<'_>, ground: &Ground) {
+    for tool in &TOOLS[..3] {
+        let path = logs.packed(*tool);
+        ground.wait_until_said(&format!("{} has no end mark yet", path.display()));
+    }
+    ground.wait_until_said("and 1 more like these");
 }
 
 /// An archive grows beside the file that it is made of, which has an unread
@@ -86,11 +95,7 @@ fn an_archive_grows_alone() {
         logs.reopen();
         logs.write(10);
         let mut running = ground.start();
-        for tool in TOOLS {
-            let name = logs.packed(tool);
-            let name = name.file_name().unwrap().to_str().unwrap();
-            ground.wait_until_said(&format!("{name} ends before its end mark"));
-        }
+        assert_named(&logs, ground);
         for _ in 0..3 {
             other.write(10);
             ground.wait_for(&[&other]);
@@ -111,13 +116,13 @@ fn an_archive_grows_alone() {
 /// compresses the file anew, under the same name.
 #[test]
 fn a_compressor_is_killed() {
-    on_each(|ground| {
+    on_these(&[(Disk::Memory, Watch::Poll), (Disk::Real, Watch::Events)], |ground| {
         ground.configure(r#"paths: ["logs/*.log"]"#, None);
         let mut logs = Logs::new(ground);
         let mut other = Writer::new(9, &ground.log("other.log"));
         logs.write(100);
         ground.catch_up();
-        logs.write(2500);
+        logs.write(8000);
         logs.rename();
         for tool in TOOLS {
             let plain = fs::read(logs.plain(tool)).unwrap();
@@ -137,11 +142,7 @@ fn a_compressor_is_killed() {
         logs.reopen();
         logs.write(10);
         let mut running = ground.start();
-        for tool in TOOLS {
-            let name = logs.packed(tool);
-            let name = name.file_name().unwrap().to_str().unwrap();
-            ground.wait_until_said(&format!("{name} ends before its end mark"));
-        }
+        assert_named(&logs, ground);
         other.write(10);
         ground.wait_for(&[&other]);
         running.assert_alive();

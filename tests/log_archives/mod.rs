@@ -4,8 +4,8 @@
 //! Each scenario runs on both file systems and with and without events, like
 //! those of `logs`; `tools.rs` compresses with the real tools.
 
-//mod bombs; // what decompresses to far more than anybody wants
+mod bombs; // what decompresses to far more than anybody wants
 mod making; // archives that are still being made, and those that never will be
-//mod odd; // parts, padding, names that lie, damage
+mod odd; // parts, padding, names that lie, damage
 mod rotated; // compressed before or after they were read
 mod tools; // gzip, zstd, xz and bzip2

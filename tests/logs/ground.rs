@@ -337,6 +337,11 @@ impl Printed {
         self.0["text"].as_str().unwrap_or_else(|| panic!("{}", self.0)).to_owned()
     }
 
+    /// The text of an entry that is text.
+    pub(crate) fn utf8(&self) -> Option<String> {
+        self.0["text"].as_str().map(str::to_owned)
+    }
+
     pub(crate) fn path(&self) -> PathBuf {
         PathBuf::from(self.0["path"].as_str().unwrap_or_else(|| panic!("{}", self.0)))
     }

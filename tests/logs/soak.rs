@@ -5,10 +5,10 @@ use super::lines::Writer;
 use crate::site::wait_until;
 use std::fs;
 
-/// A thousand rotations in total, not ten thousand; the first ones fill what is
+/// Two thousand rotations in total, not ten thousand; the first ones fill what is
 /// kept for later.
 const FIRST: u64 = 60;
-const ALL: u64 = 250;
+const ALL: u64 = 500;
 
 /// How many rotated files are kept: so many rotations the daemon may be behind.
 const KEPT: u64 = 20;

@@ -1,5 +1,6 @@
 //! Opening and reading files that others rename, cut, compress and delete.
 
+use std::cmp::Ordering;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
@@ -35,6 +36,18 @@ impl Stamp {
             modified: (metadata.mtime().saturating_mul(1_000_000_000))
                 .saturating_add(metadata.mtime_nsec()),
         }
+    }
+}
+
+/// How a time that was kept compares with one that was known, both in
+/// nanoseconds since 1970. Some compressors and file systems keep whole seconds:
+/// such a one is as good as any within its second.
+pub(crate) fn compare_times(kept: i64, known: i64) -> Ordering {
+    const SECOND: i64 = 1_000_000_000;
+    if kept.rem_euclid(SECOND) == 0 {
+        kept.div_euclid(SECOND).cmp(&known.div_euclid(SECOND))
+    } else {
+        kept.cmp(&known)
     }
 }
 

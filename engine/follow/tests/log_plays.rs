@@ -30,17 +30,33 @@ fn every_play_hands_out_what_was_written_or_says_what_is_missing() {
         Play::new(seed, true).run();
         return;
     }
-    let (mut gaps, mut lines, mut failed) = (0, 0, Vec::new());
-    for seed in 1..=number("TRIPLINE_LOG_PLAYS").unwrap_or(5000) {
-        // A panic says what was wrong; one that failed does not end the others.
-        match std::panic::catch_unwind(|| Play::new(seed, false).run()) {
-            Ok((some_gaps, some_lines)) => {
-                gaps += some_gaps;
-                lines += some_lines;
+    let plays = number("TRIPLINE_LOG_PLAYS").unwrap_or(5000);
+    let threads = std::thread::available_parallelism().map_or(1, |it| it.get() as u64);
+    let play = |first: u64| {
+        let (mut gaps, mut lines, mut failed) = (0, 0, Vec::new());
+        for seed in (first..=plays).step_by(threads as usize) {
+            // A panic says what was wrong; one that failed does not end the others.
+            match std::panic::catch_unwind(|| Play::new(seed, false).run()) {
+                Ok((some_gaps, some_lines)) => {
+                    gaps += some_gaps;
+                    lines += some_lines;
+                }
+                Err(_) => failed.push(seed),
             }
-            Err(_) => failed.push(seed),
         }
-    }
+        (gaps, lines, failed)
+    };
+    let (mut gaps, mut lines, mut failed) = (0, 0, Vec::new());
+    std::thread::scope(|scope| {
+        let players: Vec<_> =
+            (1..=threads).map(|first| scope.spawn(move || play(first))).collect();
+        for player in players {
+            let (some_gaps, some_lines, some_failed) = player.join().unwrap();
+            gaps += some_gaps;
+            lines += some_lines;
+            failed.extend(some_failed);
+        }
+    });
     println!("{lines} lines handed out, {gaps} gaps announced");
     assert!(failed.is_empty(), "{} plays failed: {failed:?}", failed.len());
 }

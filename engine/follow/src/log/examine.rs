@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 use tripline_api::{Cursor, Proof, SourceError};
 
 /// How much is decompressed in one step, in bytes.
@@ -74,6 +74,7 @@ impl Before {
 pub(super) struct Verifying {
     path: PathBuf,
     inode: (u64, u64),
+    changed: i64,
     archive: Archive,
     buffer: Vec<u8>,
     length: u64,
@@ -93,7 +94,8 @@ impl Known {
         now: Instant,
     ) -> Candidate {
         let proof = cursor.and_then(|cursor| cursor.proof.as_ref());
-        let since = |proof: &Proof| member.stamp.modified.cmp(&proof.modified);
+        let since =
+            |proof: &Proof| file::compare_times(member.stamp.modified, proof.modified);
         let mut candidate = Candidate {
             live: member.live,
             same_inode: proof.is_some_and(|proof| {
@@ -144,7 +146,7 @@ impl Known {
         let (n, verdict) = match Archive::new(file, format, limits).fill(&mut head) {
             Ok(n) => (n, None),
             Err(ArchiveError::Io(error)) => return Err(error),
-            Err(ArchiveError::Cut) => (0, Some(unfinished(member, None, now))),
+            Err(ArchiveError::Cut) => (0, Some(unfinished(member, now))),
             Err(_) => (0, Some(Verdict::Broken { before: Before::default() })),
         };
         head.truncate(n);
@@ -292,10 +294,11 @@ impl Verifying {
     ) -> Result<Self, SourceError> {
         let failed =
             |e| SourceError::io(format!("cannot open {}", member.path.display()), e);
-        let file = file::open(&member.path).map_err(failed)?;
+        let (file, stamp) = file::open_stamped(&member.path).map_err(failed)?;
         Ok(Self {
             path: member.path.clone(),
-            inode: Stamp::of(&file.metadata().map_err(failed)?).inode,
+            inode: stamp.inode,
+            changed: stamp.changed,
             archive: Archive::new(file, format, limits),
             buffer: vec![0; BLOCK_BYTES],
             length: 0,
@@ -330,7 +333,7 @@ impl Verifying {
                     let took = now.saturating_duration_since(self.began);
                     Verdict::Unfinished {
                         why: format!("{} has no end mark yet", self.path.display()),
-                        since: now,
+                        since: untouched_since(self.changed, now),
                         again: now + LOOK_AGAIN_MIN.max(4 * took),
                     }
                 }
@@ -356,10 +359,18 @@ impl Verifying {
     }
 }
 
-fn unfinished(member: &Member, again: Option<Instant>, now: Instant) -> Verdict {
+fn unfinished(member: &Member, now: Instant) -> Verdict {
     Verdict::Unfinished {
         why: format!("{} has no end mark yet", member.path.display()),
-        since: now,
-        again: again.unwrap_or(now + LOOK_AGAIN_MIN),
+        since: untouched_since(member.stamp.changed, now),
+        again: now + LOOK_AGAIN_MIN,
     }
+}
+
+/// Since when nobody has touched a file that was changed last at this time, in
+/// nanoseconds since 1970.
+fn untouched_since(changed: i64, now: Instant) -> Instant {
+    let changed = UNIX_EPOCH + Duration::from_nanos(u64::try_from(changed).unwrap_or(0));
+    let age = changed.elapsed().unwrap_or_default();
+    now.checked_sub(age).unwrap_or(now)
 }

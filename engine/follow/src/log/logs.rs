@@ -4,17 +4,20 @@
 use super::decide::Match;
 use super::examine;
 use super::family::is_absent;
+use super::links::{Links, Targets};
 use super::names;
-use super::paths::{Patterns, Walk};
+use super::paths::{Listed, Patterns};
+use super::scan::Scan;
 use super::trail::Trail;
 use crate::file::Stamp;
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 use tripline_api::{Cursor, Place, Settled};
 
 /// How many files are looked at in one slice of a scan.
@@ -32,6 +35,9 @@ pub(super) struct Logs {
     /// Who reads the file with this inode, or did last.
     owners: HashMap<(u64, u64), usize>,
     scan: Scan,
+    links: Links,
+    /// Found on the walk as links, by their paths.
+    found_links: HashSet<PathBuf>,
     /// Logs to look at.
     woken: Vec<usize>,
     /// Logs whose place is another without an entry.
@@ -45,21 +51,11 @@ pub(super) struct Logs {
     notices: Vec<String>,
 }
 
-/// A look at everything, in slices.
-#[derive(Default)]
-struct Scan {
-    walk: Option<Walk>,
-    /// Files that were found and not looked at yet.
-    found: VecDeque<PathBuf>,
-    /// Another one is due after this one.
-    is_wanted: bool,
-    is_first: bool,
-}
-
 impl Logs {
     pub(super) fn new(
         patterns: Patterns,
         rotated: Vec<PathBuf>,
+        targets: Targets,
         settled: &Settled,
     ) -> Self {
         let mut logs = Self {
@@ -68,7 +64,9 @@ impl Logs {
             trails: Vec::new(),
             by_path: HashMap::new(),
             owners: HashMap::new(),
-            scan: Scan { is_wanted: true, is_first: true, ..Scan::default() },
+            scan: Scan::new(),
+            links: Links::new(targets),
+            found_links: HashSet::new(),
             woken: Vec::new(),
             moved: Vec::new(),
             directories: BTreeSet::new(),
@@ -123,21 +121,26 @@ impl Logs {
 
     /// Looks at everything again.
     pub(super) const fn rescan(&mut self) {
-        self.scan.is_wanted = true;
+        self.scan.want();
     }
 
     /// Whether not all that is there is known yet.
     pub(super) const fn is_first_scan(&self) -> bool {
-        self.scan.is_first
+        self.scan.is_first()
     }
 
-    pub(super) fn is_scanning(&self) -> bool {
-        self.scan.is_wanted || self.scan.walk.is_some() || !self.scan.found.is_empty()
+    pub(super) fn is_scanning(&self, now: Instant) -> bool {
+        self.scan.has_work(now)
     }
 
-    /// A slice of a scan; returns whether that was the last one.
-    pub(super) fn scan(&mut self) -> bool {
-        if !self.is_scanning() {
+    /// When everything will be looked at again, if that is known.
+    pub(super) const fn scans_at(&self) -> Option<Instant> {
+        self.scan.due_at()
+    }
+
+    /// A slice of a look at everything; returns whether that was the last one.
+    pub(super) fn scan(&mut self, now: Instant) -> bool {
+        if !self.scan.has_work(now) {
             return false;
         }
         if !self.scan.found.is_empty() {
@@ -146,22 +149,7 @@ impl Logs {
             self.look_at(&slice);
         } else if let Some(walk) = &mut self.scan.walk {
             match walk.step() {
-                Some(listed) => {
-                    if listed.is_worth_watching {
-                        self.has_new_directories |=
-                            self.directories.insert(listed.directory.clone());
-                    }
-                    match listed.entries {
-                        Ok(entries) => {
-                            let found = entries.into_iter().map(|found| found.path);
-                            self.scan.found.extend(found);
-                        }
-                        Err(error) => {
-                            let what = format!("cannot list it: {error}");
-                            self.trouble(&listed.directory, &what);
-                        }
-                    }
-                }
+                Some(listed) => self.listed(listed),
                 None => {
                     self.scan.walk = None;
                     // What is gone is not found by walking.
@@ -170,26 +158,68 @@ impl Logs {
                 }
             }
         } else {
-            self.begin_scan();
+            self.begin_scan(now);
         }
-        let is_over = !self.is_scanning();
-        if is_over && std::mem::take(&mut self.scan.is_first) {
-            self.look_at_known();
+        let is_over = self.scan.is_under_way()
+            && self.scan.walk.is_none()
+            && self.scan.found.is_empty();
+        if is_over {
+            self.add_links();
+            if self.scan.end(now) {
+                // What was read before is looked at, whether it changed or not.
+                self.woken.extend(0..self.trails.len());
+            }
         }
         is_over
     }
 
-    fn begin_scan(&mut self) {
-        self.scan.is_wanted = false;
+    fn listed(&mut self, listed: Listed) {
+        if listed.is_worth_watching {
+            self.watch(listed.directory.clone());
+        }
+        match listed.entries {
+            Ok(entries) => {
+                for found in entries {
+                    if found.is_symlink {
+                        self.found_links.insert(found.path.clone());
+                    }
+                    self.scan.found.push_back(found.path);
+                }
+            }
+            Err(error) => {
+                self.trouble(&listed.directory, &format!("cannot be listed: {error}"));
+            }
+        }
+    }
+
+    fn watch(&mut self, folder: PathBuf) {
+        self.has_new_directories |= self.directories.insert(folder);
+    }
+
+    /// Where links lead to is watched too.
+    fn add_links(&mut self) {
+        for path in std::mem::take(&mut self.found_links) {
+            if let Some(&index) = self.by_path.get(&*path)
+                && let Some(folder) = self.links.add(&path, index)
+            {
+                self.watch(folder);
+            }
+        }
+    }
+
+    fn begin_scan(&mut self, now: Instant) {
         self.troubles.clear();
-        self.scan.walk = Some(self.patterns.walk());
-        for folder in &self.rotated {
-            self.has_new_directories |= self.directories.insert(folder.clone());
+        self.scan.begin(self.patterns.walk(), now);
+        for folder in self.rotated.clone() {
+            self.watch(folder);
         }
         let literals = self.patterns.literals().to_vec();
         for path in literals {
             if let Some(folder) = path.parent() {
-                self.has_new_directories |= self.directories.insert(folder.to_owned());
+                self.watch(folder.to_owned());
+            }
+            if path.is_symlink() {
+                self.found_links.insert(path.clone());
             }
             // It may have been rotated away, and its rotated files be there.
             if !path.exists() {
@@ -204,17 +234,14 @@ impl Logs {
         self.trails.iter_mut().for_each(|trail| trail.is_found = false);
     }
 
-    /// Whatever was read before is looked at once, whether it changed or not.
-    fn look_at_known(&mut self) {
-        self.woken.extend(0..self.trails.len());
-    }
-
     /// These paths changed.
     pub(super) fn changed(&mut self, paths: &[PathBuf]) {
         let mut changed = Vec::new();
         for path in paths {
             if self.by_path.contains_key(&**path) || self.patterns.matches(path) {
                 changed.push(path.clone());
+            } else if let Some(index) = self.links.log_at(path) {
+                changed.push(self.trails[index].path.to_path_buf());
             } else if !self.wake_bases(path) && self.patterns.concerns_directory(path) {
                 // A new directory, or one that is gone.
                 self.rescan();

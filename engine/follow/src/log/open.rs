@@ -324,7 +324,7 @@ impl Open {
         match read {
             Ok(read) => Ok(read),
             Err(ArchiveError::Io(error)) => Err(self.failed(error)),
-            Err(error) => Ok(Read::Broken(error.to_string())),
+            Err(error) => Ok(Read::Broken(format!("{} {error}", self.path.display()))),
         }
     }
 

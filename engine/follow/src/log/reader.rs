@@ -2,6 +2,7 @@
 
 use super::family::Folders;
 use super::lines::{End, Lines};
+use super::links::Targets;
 use super::logs::Logs;
 use super::paths::Patterns;
 use super::settings::Settings;
@@ -74,11 +75,12 @@ impl LogReader {
         rotated: Vec<PathBuf>,
         clock: Clock,
         opened_max: usize,
+        targets: Targets,
         settled: &Settled,
     ) -> Self {
         let lines = Lines::new(settings.lines.clone());
         Self {
-            logs: Logs::new(patterns, rotated.clone(), settled),
+            logs: Logs::new(patterns, rotated.clone(), targets, settled),
             settings,
             clock,
             folders: Folders::new(rotated),
@@ -100,7 +102,7 @@ impl LogReader {
 
     /// One thing to do, or nothing.
     fn work(&mut self, now: Instant) -> Work {
-        if self.logs.scan() {
+        if self.logs.scan(now) {
             self.oldest_first();
         }
         for index in self.logs.take_woken() {
@@ -118,7 +120,7 @@ impl LogReader {
             return Work::More;
         }
         self.take_due(now);
-        let Some(index) = self.ready.pop_front() else { return self.nothing() };
+        let Some(index) = self.ready.pop_front() else { return self.nothing(now) };
         self.logs.trail_mut(index).is_ready = false;
         match self.turn(index, now) {
             Ok(turn) => self.after(index, turn, now),
@@ -129,8 +131,8 @@ impl LogReader {
         }
     }
 
-    fn nothing(&mut self) -> Work {
-        if self.logs.is_scanning() {
+    fn nothing(&mut self, now: Instant) -> Work {
+        if self.logs.is_scanning(now) {
             return Work::More;
         }
         // From now on what comes is new.
@@ -298,8 +300,9 @@ impl LogReader {
     }
 
     fn idle(&self) -> Idle {
-        let again = match self.timers.first_key_value() {
-            Some((&(time, _), ())) => Again::At(time),
+        let timer = self.timers.first_key_value().map(|(&(time, _), ())| time);
+        let again = match timer.into_iter().chain(self.logs.scans_at()).min() {
+            Some(time) => Again::At(time),
             None => Again::Later,
         };
         let mut told =

@@ -2,6 +2,7 @@
 
 use super::join::Join;
 use super::lines::LineRules;
+use super::links::Targets;
 use super::names;
 use super::paths::Patterns;
 use super::places;
@@ -189,6 +190,7 @@ pub(super) struct LogSource {
     pub(super) patterns: Patterns,
     pub(super) rotated: Vec<PathBuf>,
     clock: Clock,
+    targets: Targets,
 }
 
 impl LogSource {
@@ -198,7 +200,13 @@ impl LogSource {
         rotated: Vec<PathBuf>,
         clock: Clock,
     ) -> Self {
-        Self { settings: Arc::new(settings), patterns, rotated, clock }
+        Self {
+            settings: Arc::new(settings),
+            patterns,
+            rotated,
+            clock,
+            targets: Targets::default(),
+        }
     }
 }
 
@@ -218,6 +226,7 @@ impl Source for LogSource {
             self.rotated.clone(),
             self.clock.clone(),
             opened_max(),
+            self.targets.clone(),
             settled,
         ))
     }
@@ -237,7 +246,10 @@ impl Source for LogSource {
     }
 
     fn concerns(&self, path: &Path) -> bool {
-        if self.patterns.matches(path) || self.patterns.concerns_directory(path) {
+        if self.patterns.matches(path)
+            || self.patterns.concerns_directory(path)
+            || self.targets.concern(path)
+        {
             return true;
         }
         let Some((folder, name)) = path.parent().zip(path.file_name()) else {

@@ -2,7 +2,7 @@
 //! compressed, deleted, or not yet begun.
 
 use super::{Context, Trail, Turn};
-use crate::file::Stamp;
+use crate::file::{Stamp, compare_times};
 use crate::log::decide::{Candidate, Decision, Match, Position, decide, is_cut, mine};
 use crate::log::examine::Verifying;
 use crate::log::family::{Family, Member};
@@ -390,7 +390,7 @@ impl Trail {
 /// The file that a stamp was taken of, also if it was compressed since, which
 /// keeps its time; or written to since, which keeps its inode.
 fn index_of(wanted: Stamp, family: &Family) -> Option<usize> {
-    let has_time = |it: &Stamp| it.modified == wanted.modified;
+    let has_time = |it: &Stamp| compare_times(it.modified, wanted.modified).is_eq();
     let has_inode = |it: &Stamp| it.inode == wanted.inode;
     let find = |is_it: &dyn Fn(&Member) -> bool| family.members.iter().position(is_it);
     find(&|it| has_time(&it.stamp) && has_inode(&it.stamp))
