@@ -136,11 +136,13 @@ pub(super) fn decide(at: &Position, files: &[Candidate], sure: bool) -> Decision
 /// Files can begin alike, and be alike up to the place. Then it is the first of
 /// them that was written to after the place was, so that nothing is passed over:
 /// also where the file with the right inode comes later, because that may have
-/// been cut and the first one be its copy. None that was written to last before
-/// the place was can be it.
+/// been cut and the first one be its copy. One that was written to last before
+/// the place was can only be it with the right inode, by a clock that was set
+/// back.
 pub(super) fn mine(files: &[Candidate]) -> Option<usize> {
     let may_be = |file: &&Candidate| {
-        matches!(file.mine, Match::Yes | Match::Unknown) && !file.older
+        matches!(file.mine, Match::Yes | Match::Unknown)
+            && (!file.older || file.same_inode)
     };
     let first = files.iter().position(|file| may_be(&file))?;
     if files[first].younger || files[first].same_inode {
