@@ -28,7 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let state = Path::new(&state);
 
-    // A source, as a configuration would have it; paths start at `directory`.
+    // A source, as a configuration would have it; paths start at `directory`. One of
+    // log files is made by `tripline_follow::log::FACTORY`.
     let source = tripline_follow::journal::FACTORY.build(
         &Args::new(r#"(path: "journal", rotated: ["checkpoints"])"#),
         &BuildContext { name: "p4", directory: Path::new(&directory) },

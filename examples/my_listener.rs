@@ -1,8 +1,8 @@
 //! A listener of one's own, in a program that is `tripline` in every other way.
 //!
-//! `Headlines` writes the first line of every change description that passes by.
-//! It is a template: copy this file, rename the listener, change what
-//! [`Arguments`], [`Headlines::is_handled`] and [`line`] say, and keep the rest.
+//! `Headlines` writes the first line of every change description that passes by,
+//! and that of every entry of a log. It is a template: copy this file, rename the listener, change what
+//! [`Arguments`], [`Headlines::is_handled`] and [`headline`] say, and keep the rest.
 //!
 //! ```text
 //! "news": Headlines(from: ["p4"], to: "headlines.jsonl"),
@@ -42,8 +42,9 @@ impl ListenerFactory for Factory {
     }
 
     fn doc(&self) -> &'static str {
-        "Writes the first line of every change description to the file `to`, as JSON \
-         objects, one a line. After a crash a line may come twice, with the same id."
+        "Writes the first line of every change description, and of every entry of a \
+         log, to the file `to`, as JSON objects, one a line. After a crash a line may \
+         come twice, with the same id."
     }
 
     // The conformance suite builds it, so it cannot go stale.
@@ -97,6 +98,10 @@ struct Headlines {
 impl Listener for Headlines {
     // Called for every entry: cheap, and without effect.
     fn is_handled(&self, entry: &Entry<'_>) -> bool {
+        if let Some(log) = &entry.log {
+            // What is shown before it is finished comes again when it is.
+            return !log.is_preview;
+        }
         let record = entry.record();
         record.is_some_and(|r| r.table() == Some("db.desc") && r.op().is_put())
     }
@@ -108,8 +113,9 @@ impl Listener for Headlines {
         self.write(&lines)
     }
 
-    // `Ok` promises that everything listened to is on the disk: the cursor
-    // passes it and it never comes again.
+    // `All` promises that everything listened to is on the disk: the cursor
+    // passes it and it never comes again. `Soon` is for those who have to wait for
+    // somebody else's answer: see `Listener::is_flushed`.
     fn flush(&mut self) -> Result<Flushed, ListenError> {
         let Some(file) = &self.file else { return Ok(Flushed::All) };
         let synced = file.sync_data();
@@ -176,28 +182,45 @@ impl Headlines {
 struct Headline<'a> {
     /// Stays the same for ever: `source/sequence/offset`.
     id: &'a str,
-    change: &'a str,
-    headline: &'a str,
+    /// Of a change description.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<String>,
+    /// Of a log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<String>,
+    headline: String,
 }
 
-/// A description is whatever somebody typed, of any length and in any encoding:
-/// it is cut, decoded with replacements, and escaped by JSON.
+/// One line of the file, as bytes.
 fn line(entry: &Entry<'_>) -> Vec<u8> {
-    const HEADLINE_CHARS_MAX: usize = 72;
-    let Some(record) = entry.record() else { return Vec::new() };
-    let column = |wanted| {
-        let mut columns = record.columns();
-        let found = columns.find(|(name, _)| name.known() == Some(wanted));
-        let text = found.map(|(_, value)| value.text()).unwrap_or_default();
-        let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        let first = String::from_utf8_lossy(first);
-        first.chars().take(HEADLINE_CHARS_MAX).collect::<String>()
-    };
-    let (id, change, headline) = (entry.id(), column("descKey"), column("description"));
-    let headline = Headline { id: &id, change: &change, headline: &headline };
-    let mut line = serde_json::to_vec(&headline).unwrap_or_default();
+    let id = entry.id();
+    let mut line = serde_json::to_vec(&headline(entry, &id)).unwrap_or_default();
     line.push(b'\n');
     line
+}
+
+/// What is said of an entry: a line of a log, or the record of a journal.
+fn headline<'a>(entry: &Entry<'_>, id: &'a str) -> Headline<'a> {
+    if let Some(log) = &entry.log {
+        let path = Some(log.path.to_string_lossy().into_owned());
+        return Headline { id, change: None, path, headline: first_line(entry.text()) };
+    }
+    let record = entry.record();
+    let column = |wanted| {
+        let mut columns = record.iter().flat_map(|record| record.columns());
+        let found = columns.find(|(name, _)| name.known() == Some(wanted));
+        first_line(&found.map(|(_, value)| value.text()).unwrap_or_default())
+    };
+    let change = Some(column("descKey"));
+    Headline { id, change, path: None, headline: column("description") }
+}
+
+/// A text is whatever somebody typed, of any length and in any encoding: it is
+/// cut, decoded with replacements, and escaped by JSON.
+fn first_line(text: &[u8]) -> String {
+    const HEADLINE_CHARS_MAX: usize = 72;
+    let first = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    String::from_utf8_lossy(first).chars().take(HEADLINE_CHARS_MAX).collect()
 }
 
 #[cfg(test)]
@@ -239,6 +262,19 @@ mod tests {
         let written = std::fs::read_to_string(directory.path().join("out")).unwrap();
         let expected = "{\"id\":\"p4/3/0\",\"change\":\"7\",\"headline\":\"Fix it.\"}\n";
         assert_eq!(written, expected);
+    }
+
+    #[test]
+    fn a_line_of_a_log_is_one_too() {
+        let (directory, mut headlines) = headlines();
+        let feed = Feed::new("app").log("/var/log/app.log", b"It began.\r\nIt en");
+        for batch in feed.batches(None, 20).iter().chain(&feed.previews()) {
+            batch.deliver(&mut headlines).unwrap();
+        }
+        let written = std::fs::read_to_string(directory.path().join("out")).unwrap();
+        let expected = ",\"path\":\"/var/log/app.log\",\"headline\":\"It began.\"}\n";
+        assert!(written.starts_with("{\"id\":\"app/0/0~"), "{written}");
+        assert!(written.ends_with(expected) && written.lines().count() == 1, "{written}");
     }
 
     #[test]

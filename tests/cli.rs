@@ -91,6 +91,13 @@ fn what_init_writes_passes_the_check() {
     assert!(text.contains("p4/checkpoints\"]"), "{text}\n{ran}");
     assert!(!text.contains('\x1b'), "{text:?}");
     dir.run(["check", "--strict", "conf/tripline.ron"]).exits(0).quietly();
+    // Nor is there a mistake in what is commented out.
+    let all = text.replace("// \"", "\"");
+    for word in ["\n        \"logs\": Log(", "\": Mirror(", "\": Forward("] {
+        assert!(all.contains(word), "{word}: {all}");
+    }
+    dir.write("conf/all.ron", all);
+    dir.run(["check", "conf/all.ron"]).exits(0).quietly();
     // It is not written over.
     dir.run(["init", "--to", "conf/tripline.ron"]).exits(2).complains(["exists", "--to"]);
     assert_eq!(dir.read("conf/tripline.ron"), text.as_bytes());

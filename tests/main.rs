@@ -12,6 +12,7 @@ mod following; // what a journal can go through: each once lost, repeated or hid
 mod gaps; // what cannot be proved is said, and can be repaired
 mod journal_cmd; // `tripline journal`: count, cat, apply, verify, diff
 mod log_archives; // compressed by every tool, whole, in parts, unfinished, damaged, hostile
+mod log_durability; // what is remembered of logs outlives kills, power cuts and full disks
 mod logs; // log files under fire: writers, rotations, people, a system at its limits
 mod plays; // a real server's journals, played live, in every way they can be rotated
 mod readme; // what the documents show, run

@@ -112,7 +112,7 @@ fn quickstart() -> Dir {
     let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
     let copy = dir.path().join("examples/quickstart");
     std::fs::create_dir_all(copy.join("site")).unwrap();
-    for name in ["server", "tripline.ron"] {
+    for name in ["server", "tripline.ron", "logs.ron"] {
         std::fs::copy(original.join(name), copy.join(name)).unwrap();
     }
     let mut server = Command::new(copy.join("server"));

@@ -21,8 +21,8 @@ pub(crate) mod exit {
     pub(crate) const IN_USE: u8 = 4;
 }
 
-/// Follows Perforce journals, never loses its place, and runs listeners over
-/// every entry.
+/// Follows Perforce journals and log files, never loses its place, and runs
+/// listeners over every entry.
 #[derive(Debug, Parser)]
 #[command(name = "tripline", version)]
 #[command(after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
@@ -319,7 +319,8 @@ pub(crate) struct FieldsArgs {
 /// Arguments of `tripline init`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Looks at P4ROOT, P4JOURNAL and P4PORT and at the journals that are there.
+Looks at P4ROOT, P4JOURNAL, P4LOG and P4PORT, and at the journals and logs that
+are there. What follows logs is commented out.
 
 Examples:
   P4ROOT=/p4/root tripline init

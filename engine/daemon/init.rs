@@ -46,6 +46,7 @@ pub(crate) fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {
 struct Environment {
     root: Option<PathBuf>,
     journal: Option<PathBuf>,
+    log: Option<PathBuf>,
     port: Option<String>,
 }
 
@@ -58,12 +59,13 @@ impl Environment {
             journal: set("P4JOURNAL")
                 .map(PathBuf::from)
                 .filter(|it| *it != Path::new("off")),
+            log: set("P4LOG").map(PathBuf::from),
             port: set("P4PORT").map(|port| port.to_string_lossy().into_owned()),
         }
     }
 }
 
-/// A server's journals, as far as they can be seen.
+/// A server's journals and the logs of its host, as far as they can be seen.
 struct Server {
     port: Option<String>,
     /// The live journal.
@@ -71,6 +73,7 @@ struct Server {
     exists: bool,
     /// Other directories that hold rotated journals.
     rotated: Vec<PathBuf>,
+    logs: Vec<PathBuf>,
 }
 
 impl Server {
@@ -105,8 +108,19 @@ impl Server {
             }
         }
         let exists = journal.is_file();
-        Self { port: environment.port.clone(), journal, exists, rotated }
+        // As with the journal, it is relative to the server's root.
+        let log = environment.log.as_deref().unwrap_or_else(|| Path::new("log"));
+        let logs = logs(&[root.join(log)]);
+        Self { port: environment.port.clone(), journal, exists, rotated, logs }
     }
+}
+
+/// Those of these files that are there, and of the logs that most hosts have.
+/// What a configuration cannot name is left out.
+fn logs(of_the_server: &[PathBuf]) -> Vec<PathBuf> {
+    let of_the_host = ["/var/log/syslog", "/var/log/messages", "/var/log/auth.log"];
+    let all = of_the_server.iter().cloned().chain(of_the_host.map(PathBuf::from));
+    all.filter(|path| path.is_file() && path.to_str().is_some()).collect()
 }
 
 /// Whether a directory has files that are named like rotated journals:
@@ -146,6 +160,11 @@ fn configuration(server: &Server, directory: &Path) -> anyhow::Result<String> {
         [] => "            // rotated: [\"checkpoints\"],\n".to_owned(),
         rotated => format!("            rotated: [{}],\n", rotated.join(", ")),
     };
+    let logs: Vec<String> = match server.logs.as_slice() {
+        [] => vec!["\"/var/log/app/*.log\"".to_owned()],
+        logs => logs.iter().map(|it| quoted(it, directory)).collect::<Result<_, _>>()?,
+    };
+    let logs = logs.join(", ");
     Ok(format!(
         r#"// What Tripline follows, and who listens. Paths are relative to this file.
 // `tripline check` finds mistakes in it, `tripline run` starts it.
@@ -163,6 +182,9 @@ fn configuration(server: &Server, directory: &Path) -> anyhow::Result<String> {
             // Checkpoint(12), the last one that was recovered on a standby.
             start: Oldest,
         ),
+        // Log files, through whatever renames, copies or compresses them. Paths may
+        // have *, ?, [a-z], {{a,b}} and **.
+        // "logs": Log(paths: [{logs}]),
     }},
 
     listeners: {{
@@ -175,6 +197,8 @@ fn configuration(server: &Server, directory: &Path) -> anyhow::Result<String> {
         // An exact copy of the journal, for a standby. It holds the hashes of
         // passwords, as the journal does.
         // "standby": Mirror(from: ["p4"], to: "backup", on_gap: Stop),
+        // The lines of logs as they are, over plain TCP: not encrypted.
+        // "central": Forward(from: ["logs"], to: "tcp://127.0.0.1:6514", format: Lines),
     }},
 )
 "#
@@ -202,6 +226,7 @@ mod tests {
         let environment = Environment {
             root: root.map(Path::to_owned),
             journal: journal.map(PathBuf::from),
+            log: None,
             port: Some("ssl:p4:1666".to_owned()),
         };
         Server::find(&environment, directory)
@@ -239,5 +264,26 @@ mod tests {
         assert!(text.contains(r#"path: "root/journal""#), "{text}");
         assert!(text.contains(r#"rotated: ["checkpoints"]"#), "{text}");
         assert!(text.contains("of the server ssl:p4:1666"), "{text}");
+    }
+
+    #[test]
+    fn the_log_of_the_server_is_found() {
+        let temporary = tempfile::tempdir().unwrap();
+        let root = temporary.path().join("root");
+        fs::create_dir(&root).unwrap();
+        for (name, environment) in [("log", None), ("p4d.log", Some("p4d.log"))] {
+            fs::write(root.join(name), b"").unwrap();
+            let environment = Environment {
+                root: Some(root.clone()),
+                journal: None,
+                log: environment.map(PathBuf::from),
+                port: None,
+            };
+            let server = Server::find(&environment, temporary.path());
+            assert_eq!(server.logs.first(), Some(&root.join(name)));
+            let text = configuration(&server, temporary.path()).unwrap();
+            let line = format!(r#"        // "logs": Log(paths: ["root/{name}""#);
+            assert!(text.contains(&line), "{text}");
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Archives made to do harm: a few kilobytes that decompress to gigabytes.
+//! Archives made to do harm: little that decompresses to gigabytes.
 
 use super::tools::TOOLS;
 use crate::logs::ground::{Disk, Ground, PATIENCE, Running, Watch, on_these};
@@ -46,13 +46,15 @@ fn bombs() {
         for tool in TOOLS {
             let part = tool.compressed(&vec![0; 64 << 20]);
             let bomb = part.repeat(160);
-            assert!(bomb.len() < 16 << 20, "{}: {}", tool.name, bomb.len());
+            assert!(bomb.len() < 64 << 20, "{}: {}", tool.name, bomb.len());
             let name = format!("{}.log", tool.name);
             fs::write(ground.log(&format!("{name}.1.{}", tool.suffix)), bomb).unwrap();
             fs::write(ground.log(&name), "behind the bomb\n").unwrap();
         }
         let words = "decompresses to more than 67108864 bytes, the limit";
-        let is_over = |count: usize| count >= 60 && ground.said().matches(words).count() >= TOOLS.len();
+        let is_over = |count: usize| {
+            count >= 60 && ground.said().matches(words).count() >= TOOLS.len()
+        };
         let began = Instant::now();
         let (busy, memory) = latencies(ground, &running, &mut writer, |count| {
             assert!(began.elapsed() < PATIENCE, "{ground}: {}", ground.said());

@@ -138,7 +138,7 @@ fn a_compressor_is_killed() {
             child.wait().unwrap();
         }
         let rescued = TOOLS.map(|tool| (tool, fs::read(logs.plain(tool)).unwrap()));
-        TOOLS.map(|tool| fs::remove_file(logs.plain(tool)).unwrap());
+        TOOLS.iter().for_each(|tool| fs::remove_file(logs.plain(*tool)).unwrap());
         logs.reopen();
         logs.write(10);
         let mut running = ground.start();
@@ -168,12 +168,12 @@ fn an_archive_is_not_begun() {
         ground.catch_up();
         logs.write(100);
         logs.rename();
-        TOOLS.map(|tool| fs::write(logs.packed(tool), b"").unwrap());
+        TOOLS.iter().for_each(|tool| fs::write(logs.packed(*tool), b"").unwrap());
         logs.reopen();
         logs.write(10);
         let running = ground.start();
         ground.wait_for(&logs.all());
-        TOOLS.map(|tool| fs::remove_file(logs.packed(tool)).unwrap());
+        TOOLS.iter().for_each(|tool| fs::remove_file(logs.packed(*tool)).unwrap());
         logs.compress();
         logs.write(10);
         ground.wait_for(&logs.all());

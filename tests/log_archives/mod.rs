@@ -8,4 +8,7 @@ mod bombs; // what decompresses to far more than anybody wants
 mod making; // archives that are still being made, and those that never will be
 mod odd; // parts, padding, names that lie, damage
 mod rotated; // compressed before or after they were read
-mod tools; // gzip, zstd, xz and bzip2
+pub(crate) mod tools; // gzip, zstd, xz and bzip2
+
+/// The compressor that everybody has.
+pub(crate) const GZIP: tools::Tool = tools::TOOLS[0];

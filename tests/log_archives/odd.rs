@@ -96,7 +96,8 @@ fn compressed_twice() {
         logs.write(10);
         ground.catch_up();
         let printed = ground.printed();
-        let is_whole = |printed: &str| logs.writers.iter().any(|it| printed.starts_with(&it.last()));
+        let is_whole =
+            |printed: &str| logs.writers.iter().any(|it| printed.starts_with(&it.last()));
         let texts: Vec<_> = printed.iter().filter_map(|it| it.utf8()).collect();
         assert_eq!(texts.iter().filter(|text| is_whole(text)).count(), TOOLS.len());
         assert!(!texts.iter().any(|text| text == "a line"), "{ground}");
@@ -116,7 +117,7 @@ fn a_flipped_bit(ground: &Ground, was_begun: bool) {
     if was_begun {
         ground.catch_up();
     }
-    logs.write(5000);
+    logs.write(10_000);
     logs.rename();
     logs.compress();
     for tool in TOOLS {
@@ -143,12 +144,13 @@ fn a_flipped_bit(ground: &Ground, was_begun: bool) {
             text.is_some_and(|it| it.starts_with(&format!("w={name} n={number} ")))
         };
         let before = (0..gap).take_while(|at| is(*at, *at as u64)).count();
-        assert!(before > 1500, "{context}: {before} of 5100 lines before the damage");
+        assert!(before > 2500, "{context}: {before} of 10100 lines before the damage");
         assert_eq!(of_log.len() - gap, 11, "{context}: the next file");
-        assert!((0..10).all(|n| is(gap + 1 + n, 5100 + n as u64)), "{context}");
-        assert_eq!(writer.written(), 5110);
+        assert!((0..10).all(|n| is(gap + 1 + n, 10_100 + n as u64)), "{context}");
+        assert_eq!(writer.written(), 10_110);
         let said = ground.said();
-        let words = format!("{} is damaged at compressed offset", logs.packed(*tool).display());
+        let words =
+            format!("{} is damaged at compressed offset", logs.packed(*tool).display());
         assert!(said.contains(&words), "{context}: no {words:?} in {said}");
     }
     let others = printed.iter().filter(|it| it.path() == ground.log("other.log"));

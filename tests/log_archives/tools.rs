@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 /// A tool, by what it is called and what it calls its files.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Tool {
+pub(crate) struct Tool {
     pub(super) name: &'static str,
     pub(super) suffix: &'static str,
     /// Fast, and with blocks as small as they get.
@@ -47,7 +47,7 @@ impl Tool {
 
     /// Compresses a file as a person does, who names it: the file goes, another
     /// one comes.
-    pub(super) fn compress_file(self, path: &Path) {
+    pub(crate) fn compress_file(self, path: &Path) {
         let mut command = Command::new(self.name);
         if self.name == "zstd" {
             command.args(["-q", "--rm"]);

@@ -190,6 +190,14 @@ impl Ground {
         assert!(has_said, "{self}: never said {words:?}");
     }
 
+    /// Waits until `where` gives this as the reason why something waits.
+    pub(crate) fn wait_until_it_waits_for(&self, words: &str) {
+        let is_why =
+            |place: &Value| place["why"].as_str().is_some_and(|why| why.contains(words));
+        let waits = wait_until(PATIENCE, || self.places().iter().any(is_why));
+        assert!(waits, "{self}: does not wait for {words:?}: {:?}", self.places());
+    }
+
     /// Everything that is printed in whole lines.
     pub(crate) fn printed(&self) -> Vec<Printed> {
         let bytes = fs::read(self.printed_path()).unwrap_or_default();

@@ -1,9 +1,8 @@
 //! What comes and goes at a path: nothing, another folder, a link that points
 //! elsewhere, things that are no files.
 
-use super::ground::{Ground, PATIENCE, on_each};
+use super::ground::{Ground, on_each};
 use super::lines::Writer;
-use crate::site::wait_until;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -17,7 +16,7 @@ fn a_folder_comes_and_goes() {
         let path = folder.join("app.log");
         ground.configure(r#"paths: ["logs/app/app.log"]"#, None);
         let mut running = ground.start();
-        ground.wait_until_said("is not there");
+        ground.wait_until_it_waits_for("is not there");
         fs::create_dir(&folder).unwrap();
         let mut writer = Writer::new(1, &path);
         for round in 0..3 {
@@ -27,7 +26,7 @@ fn a_folder_comes_and_goes() {
             if round == 1 {
                 fs::rename(&folder, &away).unwrap();
                 let lines = ground.printed_texts().len();
-                ground.wait_until_said("is not there");
+                ground.wait_until_it_waits_for("is not there");
                 assert_eq!(ground.printed_texts().len(), lines, "{ground}");
                 fs::create_dir(&folder).unwrap();
             } else {
@@ -107,7 +106,6 @@ fn what_is_no_file_is_not_read() {
         for (number, (what, put)) in put.into_iter().enumerate() {
             ground.wait_for(&[&writer, &other]);
             fs::rename(&path, ground.root().join(format!("old-{number}"))).unwrap();
-            let said = ground.said().len();
             put(ground);
             other.write(20);
             ground.wait_for(&[&other]);
@@ -115,8 +113,7 @@ fn what_is_no_file_is_not_read() {
                 "a loop" => "symbolic links",
                 _ => "is not a regular file",
             };
-            let is_told = || ground.said()[said..].contains(words);
-            assert!(wait_until(PATIENCE, is_told), "{ground}: {what}");
+            ground.wait_until_it_waits_for(words);
             match what {
                 "a directory" => fs::remove_dir(&path).unwrap(),
                 _ => fs::remove_file(&path).unwrap(),

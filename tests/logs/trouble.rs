@@ -1,9 +1,8 @@
 //! Files that are there and cannot be read.
 
-use super::ground::{Ground, PATIENCE, on_each, pause, stays};
+use super::ground::{Ground, on_each, pause, stays};
 use super::lines::Writer;
 use crate::fault::{Fault, Shim};
-use crate::site::wait_until;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
@@ -83,7 +82,7 @@ fn a_file_that_may_not_be_read_is_waited_for() {
         fs::set_permissions(ground.log("a.log"), may(0o200)).unwrap();
         shut.reopen(&ground.log("a.log"));
         shut.write(100);
-        ground.wait_until_said("ermission denied");
+        ground.wait_until_it_waits_for("ermission denied");
         open.write(100);
         ground.wait_for(&[&open]);
         pause(Duration::from_secs(2));
@@ -126,8 +125,7 @@ fn a_daemon_stops_while_a_file_cannot_be_read() {
         let mut command = ground.command(&["run"]);
         let fault = Fault::fail_reads(&ground.log("a.log"), EIO);
         let running = ground.start_with(Shim::build().command(&mut command, &fault));
-        let has_said = wait_until(PATIENCE, || ground.said().contains("os error 5"));
-        assert!(has_said, "{ground}");
+        ground.wait_until_it_waits_for("os error 5");
         running.stop();
         ground.catch_up();
         ground.assert_printed(&[&writer]);

@@ -242,6 +242,23 @@ fn what_stands_before_the_damage_comes() {
     }
 }
 
+/// A damaged block of bzip2 is scrambled as a whole: nothing of it comes.
+#[cfg(feature = "bzip2")]
+#[test]
+fn nothing_of_a_damaged_bzip2_block_comes() {
+    let text = log(20_000);
+    let sound = bzip2(&text);
+    for at in (100..sound.len()).step_by(sound.len() / 50) {
+        let mut file = sound.clone();
+        file[at] ^= 4;
+        let (bytes, end) = read(archive(Format::Bzip2, &file), 1 << 16);
+        assert!(matches!(end, Err(ArchiveError::Damaged { .. })), "byte {at}: {end:?}");
+        assert!(text.starts_with(&bytes), "byte {at}");
+    }
+    let zeros = vec![0; 40 << 20];
+    assert!(whole(Format::Bzip2, &bzip2(&zeros)) == zeros, "blocks of many MiB");
+}
+
 #[test]
 fn something_else_behind_the_end_is_damage() {
     for row in rows() {

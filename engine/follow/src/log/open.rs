@@ -199,14 +199,13 @@ impl Open {
         self.end
     }
 
-    /// Whether all was read of the file when it was that large; notes when it was
-    /// written.
-    pub(super) fn is_read_up_to(&mut self, size: u64, modified: i64) -> bool {
-        let is_it = self.end == Some(size);
-        if is_it {
-            self.modified = modified;
-        }
-        is_it
+    /// Whether nothing was written to the file since it was last known to be the
+    /// same, up to where it was read. One of the same size that was written to
+    /// may have been cut and have grown again.
+    pub(super) fn is_as_read(&self, stamp: Stamp) -> bool {
+        self.end == Some(stamp.size)
+            && self.modified == stamp.modified
+            && self.inode == stamp.inode
     }
 
     /// The bytes just before an offset of a plain file, as a framer wants them.

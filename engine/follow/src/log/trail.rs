@@ -8,7 +8,7 @@ mod look;
 use super::examine::{Known, Verifying};
 use super::family::{Folders, is_absent, was_born_after};
 use super::lines::{End, Lines, Piece};
-use super::open::{Open, Read};
+use super::open::{Open, Read, ends_as};
 use super::settings::Settings;
 use crate::file::Stamp;
 use std::collections::HashMap;
@@ -64,6 +64,8 @@ struct Work {
     listed: Option<Instant>,
     /// Since when they are the same, and a loss.
     doubt: Option<Instant>,
+    /// What was in the way at the last look.
+    why: Option<String>,
     /// The file behind the one at the cursor, as of the last look.
     successor: Option<Stamp>,
     /// The open file ended in an error of its content.
@@ -355,21 +357,17 @@ impl Trail {
         }
     }
 
-    /// Whether the file stands at its path and all of it was read, by its size:
-    /// should it be cut and have come to the very same size again, the next
-    /// read finds out.
-    fn is_quiet(&mut self, cx: &Context<'_>) -> bool {
+    /// Whether the file stands at its path, and all of it was read and nothing
+    /// written since.
+    fn is_quiet(&self, cx: &Context<'_>) -> bool {
         let place = self.cursor.as_ref().map_or(0, |cursor| cursor.place.offset);
         let offset = if *cx.is_loaded { cx.lines.read_offset() } else { place };
-        let Some(open) = self.open.as_mut().filter(|open| open.is_plain()) else {
+        let Some(open) = self.open.as_ref().filter(|open| open.is_plain()) else {
             return false;
         };
-        if open.end() != Some(offset) {
-            return false;
-        }
-        let Ok(metadata) = std::fs::metadata(&*self.path) else { return false };
-        let stamp = Stamp::of(&metadata);
-        stamp.inode == open.inode && open.is_read_up_to(stamp.size, stamp.modified)
+        open.end() == Some(offset)
+            && std::fs::metadata(&*self.path)
+                .is_ok_and(|metadata| open.is_as_read(Stamp::of(&metadata)))
     }
 
     fn read_block(&mut self, cx: &mut Context<'_>) -> Result<Read, SourceError> {
@@ -380,9 +378,14 @@ impl Trail {
                 None => open.read_archive(),
             };
         }
-        let place = self.cursor.as_ref().map(|cursor| cursor.place).unwrap_or_default();
+        let cursor = self.cursor.as_ref();
+        let place = cursor.map(|cursor| cursor.place).unwrap_or_default();
         if !*cx.is_loaded {
             let before = open.before(place.offset)?;
+            let proof = cursor.and_then(|cursor| cursor.proof.as_ref());
+            if proof.is_some_and(|proof| !ends_as(&before, proof)) {
+                return Ok(Read::Changed);
+            }
             cx.lines.restart(place, &before);
             *cx.is_loaded = true;
         }

@@ -26,7 +26,8 @@ impl Trail {
             SourceError::io(format!("cannot look for {}", self.path.display()), error)
         })?;
         if !self.stands_still(&family) {
-            return Ok(self.at_rest(Some(cx.now + SETTLE), None));
+            let why = self.work().why.clone();
+            return Ok(self.at_rest(Some(cx.now + SETTLE), why));
         }
         if self.cursor.is_none() && cx.is_first && cx.settings.start == Start::Now {
             return self.begin_now(&family);
@@ -35,8 +36,10 @@ impl Trail {
         let work = self.work();
         let sure = work.doubt.is_some_and(|since| cx.now >= since + DOUBT);
         let decision = decide(&at, &files, sure);
-        if decision != Decision::Doubt {
-            work.doubt = None;
+        match &decision {
+            Decision::Doubt | Decision::Verify(_) => {}
+            Decision::Wait(why) => work.why.clone_from(why),
+            _ => work.why = None,
         }
         match decision {
             Decision::Drain => Ok(Turn::Again),
@@ -78,7 +81,8 @@ impl Trail {
             }
             Decision::Doubt => {
                 let since = *self.work().doubt.get_or_insert(cx.now);
-                Ok(self.at_rest(Some(since + DOUBT), None))
+                let why = self.work().why.clone();
+                Ok(self.at_rest(Some(since + DOUBT), why))
             }
             Decision::Wait(None) => {
                 let broken = self.work.as_ref().and_then(|work| work.broken.clone());
