@@ -328,7 +328,7 @@ impl LogReader {
 /// What [`LogReader::work`] came to.
 enum Work {
     Take(usize, End),
-    Gap(Gap),
+    Gap(Box<Gap>),
     Notice(String),
     /// Where this log stands is worth remembering.
     Begins(usize),
@@ -347,7 +347,7 @@ impl Reader for LogReader {
                 Work::More => {}
                 Work::Nothing => return Ok(Step::Idle(self.idle())),
                 Work::Notice(what) => return Ok(Step::Notice(what)),
-                Work::Gap(gap) => return Ok(Step::Gap(gap)),
+                Work::Gap(gap) => return Ok(Step::Gap(*gap)),
                 Work::Begun => {
                     let nowhere = Cursor::unproved(Place::default());
                     return Ok(Step::Begins(None, nowhere));

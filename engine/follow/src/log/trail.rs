@@ -90,7 +90,7 @@ pub(super) enum Turn {
     /// The framer has something to take.
     Take(End),
     /// A hole; the log goes on behind it.
-    Gap(Gap),
+    Gap(Box<Gap>),
     /// It was found out where to begin.
     Begins,
     /// The file at the path was read by another log.
@@ -425,7 +425,7 @@ impl Trail {
 
     /// What is left at the end of the live file waits for the rest of it, within
     /// bounds where they were asked for.
-    fn torn(&mut self, cx: &mut Context<'_>) -> Turn {
+    fn torn(&mut self, cx: &Context<'_>) -> Turn {
         let settings = cx.settings;
         let now = cx.now;
         let lines = match self.open.as_mut().and_then(|open| open.own_lines()) {

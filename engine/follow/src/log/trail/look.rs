@@ -254,7 +254,7 @@ impl Trail {
             self.is_trusted = true;
             self.seen_awake = cx.standstills;
         }
-        Ok(gap.map_or(Turn::Again, Turn::Gap))
+        Ok(gap.map_or(Turn::Again, |gap| Turn::Gap(Box::new(gap))))
     }
 
     /// Goes on in the file at the path, which was read so far under another one.
@@ -330,7 +330,7 @@ impl Trail {
         self.work = None;
         self.did_rotate = true;
         self.cursor = Some(Cursor::unproved(to));
-        Ok(Some(Turn::Gap(Gap {
+        Ok(Some(Turn::Gap(Box::new(Gap {
             source: cx.settings.id.clone(),
             log: Some(self.path.clone()),
             kind: GapKind::Deleted,
@@ -341,7 +341,7 @@ impl Trail {
             bytes: Some(unread),
             why,
             repair: repair.to_owned(),
-        })))
+        }))))
     }
 
     fn in_words(
