@@ -97,10 +97,15 @@ fn assert_not_ahead(place: &Place, power: Option<Model>, context: &str) {
     let lines = printed.split(|byte| *byte == b'\n').filter(|line| line.ends_with(b"}"));
     let printed = lines.count() as u64;
     let output = place.command(&["where", "--json"]).output().unwrap();
-    let Ok(rows) = serde_json::from_slice::<Vec<serde_json::Value>>(&output.stdout) else {
+    let Ok(rows) = serde_json::from_slice::<Vec<serde_json::Value>>(&output.stdout)
+    else {
         // A database that was only just being made.
         return;
     };
-    let settled: u64 = rows.iter().filter_map(|row| row["entries_settled"].as_u64()).sum();
-    assert!(settled <= printed, "{context}, {power:?}: {settled} settled, {printed} printed");
+    let settled: u64 =
+        rows.iter().filter_map(|row| row["entries_settled"].as_u64()).sum();
+    assert!(
+        settled <= printed,
+        "{context}, {power:?}: {settled} settled, {printed} printed"
+    );
 }

@@ -1,7 +1,7 @@
 //! A database that is no database any more, and one that somebody else has.
 
 use super::place::Place;
-use crate::site::{Daemon, in_words, wait_until};
+use crate::site::{Daemon, Site, in_words, small_journals, wait_until};
 use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
@@ -117,4 +117,44 @@ fn a_lock_does_not_outlive_a_kill() {
     daemon.kill();
     place.catch_up("after the kill");
     place.assert_delivered(None, "after the kill");
+}
+
+/// What version 1 of the database had, which knew no logs: a place within the
+/// second of three journals.
+const VERSION_1: &str = concat!(
+    include_str!("../../engine/store/src/schema.sql"),
+    "INSERT INTO cursor VALUES ('p4', 'audit', 0, 2, 7, 203, NULL, 65024, 10347147,
+         203, x'9275061137A6A83C77A29FF4EEA90ED2',
+         203, x'9275061137A6A83C77A29FF4EEA90ED2',
+         0, 17, 1700000021, 'following', NULL, 1795235017);
+     PRAGMA application_id = 0x54726970;
+     PRAGMA user_version = 1;"
+);
+
+/// A database of the version before is brought up to date, and the listener goes
+/// on at the very place: with the next record, though the file has another name
+/// and inode number by now. A database of a later version is left alone.
+#[test]
+fn a_database_of_another_version() {
+    let site = Site::new();
+    site.configure(r#""audit": Print(from: ["p4"], to: "out/audit.jsonl"),"#);
+    let journals = small_journals(3);
+    assert!(journals[1].bytes[203..].starts_with(b"@pv@ 0 @db.desc@ 2 "));
+    site.lay_out(&journals);
+    let state = site.out().join("state");
+    fs::create_dir(&state).unwrap();
+    let database = rusqlite::Connection::open(state.join("tripline.db")).unwrap();
+    database.execute_batch(VERSION_1).unwrap();
+    site.catch_up();
+    let printed = fs::read_to_string(site.out().join("audit.jsonl")).unwrap();
+    assert!(printed.starts_with(r#"{"id":"p4/2/203","#), "{printed}");
+    assert_eq!(printed.lines().count(), 7 + 9, "the rest of both journals: {printed}");
+    assert!(!printed.contains("\"gap\""), "{printed}");
+    database.execute_batch("PRAGMA user_version = 99").unwrap();
+    drop(database);
+    let output = site.until_idle();
+    assert_eq!(output.status.code(), Some(2), "{}", in_words(&output));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("use the newer Tripline that wrote it"), "{said}");
+    assert_eq!(fs::read_to_string(site.out().join("audit.jsonl")).unwrap(), printed);
 }

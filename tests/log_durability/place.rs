@@ -30,7 +30,9 @@ impl Place {
         fs::create_dir(place.out()).unwrap();
         let forward = receiver.map_or_else(String::new, |receiver| {
             let to = receiver.address();
-            format!("\"central\": Forward(from: [\"logs\"], to: \"{to}\", format: Lines),")
+            format!(
+                "\"central\": Forward(from: [\"logs\"], to: \"{to}\", format: Lines),"
+            )
         });
         let config = format!(
             "(state: \"out/state\", sources: {{ \"logs\": Log(paths: [\"logs/*.log\"]) }}, \
@@ -45,7 +47,12 @@ impl Place {
                 let live = place.log(log);
                 // As far apart as they would be.
                 let then = SystemTime::now() - Duration::from_secs(3600 + age);
-                File::options().append(true).open(&live).unwrap().set_modified(then).unwrap();
+                File::options()
+                    .append(true)
+                    .open(&live)
+                    .unwrap()
+                    .set_modified(then)
+                    .unwrap();
                 let Some(rotated) = rotated else { continue };
                 let plain = place.log(&format!("{log}.{}", &rotated[..1]));
                 fs::rename(&live, &plain).unwrap();
@@ -102,7 +109,9 @@ impl Place {
     /// Every log is rotated once more, and written on.
     pub(super) fn rotate(&mut self) {
         for (writer, log) in self.writers.iter_mut().zip(LOGS) {
-            let numbered = |end: &str| self.directory.path().join("logs").join(format!("{log}{end}"));
+            let numbered = |end: &str| {
+                self.directory.path().join("logs").join(format!("{log}{end}"))
+            };
             fs::rename(numbered(".2.gz"), numbered(".3.gz")).unwrap();
             fs::rename(numbered(".1"), numbered(".2")).unwrap();
             GZIP.compress_file(&numbered(".2"));
@@ -122,11 +131,15 @@ impl Place {
 
     /// The texts that were printed; fails at a gap, and at a torn line.
     pub(super) fn printed(&self, context: &str) -> Vec<String> {
-        let printed = fs::read_to_string(self.out().join("printed.jsonl")).unwrap_or_default();
+        let printed =
+            fs::read_to_string(self.out().join("printed.jsonl")).unwrap_or_default();
         let text = |line: &str| {
             let value: Value = serde_json::from_str(line)
                 .unwrap_or_else(|error| panic!("{context}: {error}: {line}"));
-            value["text"].as_str().unwrap_or_else(|| panic!("{context}: {line}")).to_owned()
+            value["text"]
+                .as_str()
+                .unwrap_or_else(|| panic!("{context}: {line}"))
+                .to_owned()
         };
         printed.lines().map(text).collect()
     }
@@ -134,7 +147,8 @@ impl Place {
     /// Whether the last line of every log is printed.
     pub(super) fn is_printed(&self) -> bool {
         let printed = fs::read(self.out().join("printed.jsonl")).unwrap_or_default();
-        let is_there = |it: &Writer| memchr::memmem::find(&printed, it.last().as_bytes()).is_some();
+        let is_there =
+            |it: &Writer| memchr::memmem::find(&printed, it.last().as_bytes()).is_some();
         self.writers.iter().all(is_there)
     }
 

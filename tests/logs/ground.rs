@@ -363,11 +363,6 @@ impl Printed {
         self.0["gap"]["kind"].as_str().unwrap_or_else(|| panic!("{}", self.0))
     }
 
-    /// How much is missing in the gap, as far as that is known.
-    pub(crate) fn bytes(&self) -> Option<u64> {
-        self.0["gap"]["bytes"].as_u64()
-    }
-
     pub(crate) fn is_partial(&self) -> bool {
         self.0["partial"] == true
     }

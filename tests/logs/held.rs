@@ -1,4 +1,5 @@
-//! Logs that are deleted before they were read, because the receiver is away.
+//! A receiver that is slow, away, or lets go of the connection, while the logs
+//! are rotated and deleted.
 
 use super::ground::{Ground, PATIENCE, on_each};
 use super::lines::{Delivered, Writer};
@@ -69,3 +70,42 @@ fn a_deleted_file_is_given_up_where_that_is_wanted() {
         });
     }
 }
+
+/// The receiver resets the connection, and is away for a while, and the log is
+/// rotated meanwhile. Nothing is missing, and nothing comes again but what came
+/// after the last settled place.
+#[test]
+fn a_receiver_that_lets_go_gets_everything() {
+    on_each(|ground| {
+        let receiver = Receiver::new();
+        ground.configure(r#"paths: ["logs/app.log"]"#, Some(&receiver));
+        let running = ground.start();
+        let mut writer = Writer::new(1, &ground.log("app.log"));
+        let is_there = |writer: &Writer| receiver.has(&writer.last());
+        let faults = 4;
+        for fault in 0..faults {
+            writer.write(50);
+            assert!(wait_until(PATIENCE, || is_there(&writer)), "{ground}");
+            ground.wait_until_settled();
+            writer.write(UNSETTLED);
+            match fault % 2 {
+                0 => receiver.reset(),
+                _ => receiver.go_away(true),
+            }
+            ground.logrotate("app.log", "rotate 9\ncreate\ncompress");
+            writer.reopen(&ground.log("app.log"));
+            writer.write(UNSETTLED);
+            ground.wait_for(&[&writer]);
+            receiver.go_away(false);
+        }
+        assert!(wait_until(PATIENCE, || is_there(&writer)), "{ground}");
+        running.stop();
+        ground.assert_printed(&[&writer]);
+        let again_max = faults * 2 * UNSETTLED;
+        ground.assert_received(&receiver, &[&writer], again_max as usize);
+        assert_eq!(ground.gaps().len(), 0, "{ground}");
+    });
+}
+
+/// How many lines come at once when something goes wrong.
+const UNSETTLED: u64 = 20;

@@ -1,11 +1,12 @@
 //! What comes and goes at a path: nothing, another folder, a link that points
 //! elsewhere, things that are no files.
 
-use super::ground::{Ground, on_each};
+use super::ground::on_each;
 use super::lines::Writer;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::path::Path;
 
 /// Nothing is there at first, not even the folder; then there is one, then
 /// another one in its place, then none for a while.
@@ -56,7 +57,7 @@ fn a_link_points_elsewhere() {
         ground.configure(r#"paths: ["logs/app.log"]"#, None);
         let files = ["one", "two", "three"].map(|name| ground.root().join(name));
         let mut writer = Writer::new(1, &files[0]);
-        let point_to = |file: &std::path::Path| {
+        let point_to = |file: &Path| {
             let new = ground.root().join("link");
             symlink(file, &new).unwrap();
             fs::rename(new, ground.log("app.log")).unwrap();
@@ -94,19 +95,10 @@ fn what_is_no_file_is_not_read() {
         writer.write(20);
         other.write(20);
         let mut running = ground.start();
-        let put: [(&str, fn(&Ground)); 4] = [
-            ("a fifo", |ground| {
-                let (mode, path) = (Mode::RUSR | Mode::WUSR, ground.log("app.log"));
-                mknodat(CWD, path, FileType::Fifo, mode, 0).unwrap();
-            }),
-            ("a directory", |ground| fs::create_dir(ground.log("app.log")).unwrap()),
-            ("a device", |ground| symlink("/dev/zero", ground.log("app.log")).unwrap()),
-            ("a loop", |ground| symlink("app.log", ground.log("app.log")).unwrap()),
-        ];
-        for (number, (what, put)) in put.into_iter().enumerate() {
+        for what in ["a fifo", "a directory", "a device", "a loop"] {
             ground.wait_for(&[&writer, &other]);
-            fs::rename(&path, ground.root().join(format!("old-{number}"))).unwrap();
-            put(ground);
+            fs::rename(&path, ground.root().join(format!("before {what}"))).unwrap();
+            put(what, &path);
             other.write(20);
             ground.wait_for(&[&other]);
             let words = match what {
@@ -128,13 +120,23 @@ fn what_is_no_file_is_not_read() {
     });
 }
 
+fn put(what: &str, path: &Path) {
+    match what {
+        "a fifo" => {
+            mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        }
+        "a directory" => fs::create_dir(path).unwrap(),
+        "a device" => symlink("/dev/zero", path).unwrap(),
+        _ => symlink(path.file_name().unwrap(), path).unwrap(),
+    }
+}
+
 /// The daemon starts with a fifo at the path, and stops when it is told to.
 #[test]
 fn a_fifo_keeps_nobody_from_starting_and_stopping() {
     on_each(|ground| {
         ground.configure(r#"paths: ["logs/*.log"]"#, None);
-        let mode = Mode::RUSR | Mode::WUSR;
-        mknodat(CWD, ground.log("fifo.log"), FileType::Fifo, mode, 0).unwrap();
+        put("a fifo", &ground.log("fifo.log"));
         let mut writer = Writer::new(1, &ground.log("app.log"));
         writer.write(20);
         let running = ground.start();

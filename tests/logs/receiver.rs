@@ -26,6 +26,8 @@ struct Shared {
     is_stalled: AtomicBool,
     /// The connection that stands is reset.
     resets: AtomicBool,
+    /// Nobody is there.
+    is_away: AtomicBool,
 }
 
 impl Receiver {
@@ -37,9 +39,11 @@ impl Receiver {
             is_over: AtomicBool::new(false),
             is_stalled: AtomicBool::new(false),
             resets: AtomicBool::new(false),
+            is_away: AtomicBool::new(false),
         });
         let theirs = Arc::clone(&shared);
-        let thread = std::thread::spawn(move || theirs.serve(&listener));
+        let thread = std::thread::Builder::new().name("receiver".to_owned());
+        let thread = thread.spawn(move || theirs.serve(listener)).unwrap();
         Self { shared, address, thread: Some(thread) }
     }
 
@@ -56,6 +60,12 @@ impl Receiver {
     /// Resets the connection.
     pub(crate) fn reset(&self) {
         self.shared.resets.store(true, SeqCst);
+    }
+
+    /// Refuses connections from now on, or takes them again. One that stands is
+    /// reset.
+    pub(crate) fn go_away(&self, is_away: bool) {
+        self.shared.is_away.store(is_away, SeqCst);
     }
 
     /// The lines that have come.
@@ -75,9 +85,18 @@ impl Receiver {
 }
 
 impl Shared {
-    fn serve(&self, listener: &TcpListener) {
-        listener.set_nonblocking(true).unwrap();
+    fn serve(&self, listener: TcpListener) {
+        let address = listener.local_addr().unwrap();
+        let mut listener = Some(listener);
         while !self.is_over.load(SeqCst) {
+            if self.is_away.load(SeqCst) {
+                listener = None;
+                std::thread::park_timeout(TICK);
+                continue;
+            }
+            let listener =
+                listener.get_or_insert_with(|| TcpListener::bind(address).unwrap());
+            listener.set_nonblocking(true).unwrap();
             match listener.accept() {
                 Ok((stream, _)) => self.take(stream),
                 Err(_) => std::thread::park_timeout(TICK),
@@ -92,7 +111,7 @@ impl Shared {
         let mut torn = Vec::new();
         let mut buffer = vec![0; 64 * 1024];
         while !self.is_over.load(SeqCst) {
-            if self.resets.swap(false, SeqCst) {
+            if self.resets.swap(false, SeqCst) || self.is_away.load(SeqCst) {
                 let now = Some(Duration::ZERO);
                 rustix::net::sockopt::set_socket_linger(&stream, now).unwrap();
                 return;
