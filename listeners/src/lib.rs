@@ -17,7 +17,7 @@
 //!
 //! What a listener owes the engine stands at
 //! [`Listener`](tripline_api::Listener). The short form: what `flush` said yes
-//! to is on the disk; what comes again is recognised or harmless; an error says
+//! to is on the disk, or with its receiver; what comes again is recognised or harmless; an error says
 //! what a person can do about it; nothing that an entry holds makes it panic.
 //!
 //! # Known limits

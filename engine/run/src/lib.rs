@@ -1,7 +1,7 @@
 //! The engine: lanes that read and listen, and a ledger that remembers.
 //!
 //! ```text
-//!  journal, journal.7, journal.7.gz          inotify: a hint to look now
+//!  journal, journal.7.gz, *.log, *.log.1     inotify: a hint where to look now
 //!         |                                     |
 //!         v                                     v
 //!  [lane per listener]  reader -> is_handled -> listen -> flush

@@ -340,6 +340,11 @@ impl Logs {
             if before == stamp {
                 return;
             }
+            if before.inode != stamp.inode && path.is_symlink() {
+                // It may lead elsewhere by now.
+                self.found_links.insert(path.to_owned());
+                self.add_links();
+            }
             self.wake(index);
             if owner == Some(index) {
                 return;
