@@ -1,12 +1,13 @@
 //! Compressed files that have their final name and not their end.
 
 use super::tools::{Logs, TOOLS};
-use crate::logs::ground::{Disk, Ground, PATIENCE, Watch, on_each, on_these};
+use crate::logs::ground::{Disk, Ground, Watch, on_each, on_these};
 use crate::logs::lines::{Delivered, Writer};
 use crate::site::wait_until;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::process::Stdio;
+use std::time::Duration;
 
 /// Half of each archive is there.
 fn begin(logs: &Logs<'_>) -> Vec<Vec<u8>> {
@@ -133,9 +134,14 @@ fn a_compressor_is_killed() {
             let mut input = child.stdin.take().unwrap();
             input.write_all(&plain[..plain.len() * 3 / 4]).unwrap();
             let has_begun = || fs::metadata(&packed).unwrap().len() > 0;
-            assert!(wait_until(PATIENCE, has_begun), "{ground}: {}", tool.name);
+            let has_begun = wait_until(Duration::from_secs(1), has_begun);
             child.kill().unwrap();
             child.wait().unwrap();
+            if !has_begun {
+                // One with a buffer of a megabyte; most write earlier.
+                let whole = tool.compressed(&plain);
+                fs::write(&packed, &whole[..whole.len() / 2]).unwrap();
+            }
         }
         let rescued = TOOLS.map(|tool| (tool, fs::read(logs.plain(tool)).unwrap()));
         TOOLS.iter().for_each(|tool| fs::remove_file(logs.plain(*tool)).unwrap());

@@ -14,8 +14,12 @@ use std::process::{Command, Output, Stdio};
 use std::sync::RwLock;
 use std::time::{Duration, Instant};
 
-/// After this long something will not happen any more.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// After this long something will not happen any more. Shorter than the half
+/// minute after which everything is looked at without a reason: what is found
+/// only then is found too late.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
+/// How many runs of lines a failed test shows.
+const TOLD_MAX: usize = 40;
 /// More lines than this on standard error are a flood.
 const SAID_MAX: usize = 200;
 
@@ -222,9 +226,13 @@ impl Ground {
 
     /// Waits until the last line of each of these is printed.
     pub(crate) fn wait_for(&self, writers: &[&Writer]) {
+        self.wait_for_within(PATIENCE, writers);
+    }
+
+    pub(crate) fn wait_for_within(&self, limit: Duration, writers: &[&Writer]) {
         let mut last: Vec<_> = writers.iter().map(|it| it.last()).collect();
         *self.looked.borrow_mut() = Default::default();
-        let is_there = wait_until(PATIENCE, || {
+        let is_there = wait_until(limit, || {
             self.look_through_new(|bytes| {
                 last.retain(|line| {
                     memchr::memmem::find(bytes, line.as_bytes()).is_none()
@@ -310,6 +318,33 @@ impl Ground {
     }
 }
 
+/// For whoever wants to know why a test failed.
+impl Ground {
+    /// Gaps, and the first and the last of the lines that follow each other in a
+    /// file.
+    fn tell_what_was_printed(&self) {
+        let printed = self.printed();
+        let mut files: Vec<_> = printed
+            .chunk_by(|one, next| !next.is_gap() && one.is_in_file_of(next))
+            .collect();
+        let left_out = files.len().saturating_sub(TOLD_MAX);
+        eprintln!("printed, but for {left_out} runs of lines:");
+        for lines in files.split_off(left_out) {
+            let [first, .., last] = lines else {
+                eprintln!("  {}", lines[0].0);
+                continue;
+            };
+            eprintln!(
+                "  {} to {}: {}",
+                first.0["id"],
+                last.0["id"],
+                first.path().display()
+            );
+            eprintln!("    {}\n    {}", first.0["text"], last.0["text"]);
+        }
+    }
+}
+
 impl fmt::Display for Ground {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}/{:?}", self.disk, self.watch)
@@ -320,8 +355,7 @@ impl Drop for Ground {
     fn drop(&mut self) {
         if std::thread::panicking() {
             eprintln!("{self}: what it said:\n{}", self.said());
-            let gaps = self.gaps().into_iter().map(|gap| gap.0.to_string());
-            eprintln!("gaps: {:#?}", gaps.collect::<Vec<_>>());
+            self.tell_what_was_printed();
             let mut listing = Command::new("ls");
             let listing = listing.arg("-liR").arg(self.root.join("logs")).output();
             let listing = listing.map(|it| it.stdout).unwrap_or_default();
@@ -361,6 +395,11 @@ impl Printed {
     /// The kind of the gap.
     pub(crate) fn kind(&self) -> &str {
         self.0["gap"]["kind"].as_str().unwrap_or_else(|| panic!("{}", self.0))
+    }
+
+    fn is_in_file_of(&self, other: &Self) -> bool {
+        let file = |it: &Self| (it.0["path"].clone(), it.0["sequence"].clone());
+        file(self) == file(other)
     }
 
     pub(crate) fn is_partial(&self) -> bool {

@@ -190,7 +190,9 @@ impl Archived {
         let place = cursor.and_then(|cursor| Some((cursor, cursor.proof.as_ref()?)));
         let alike = place.filter(|(_, proof)| {
             // By nothing at all every file would be recognised.
-            let is_something = proof.head.len > 0 || proof.inode == self.stamp.inode;
+            let is_something = proof.head.len > 0
+                || proof.inode == self.stamp.inode
+                || is_younger(member, proof);
             is_something && starts_as(&self.head, proof)
         });
         let has = |before: &Before| {
@@ -259,8 +261,9 @@ fn examine_plain(
         return Ok((if is_meant { Match::Yes } else { Match::No }, condition));
     };
     if proof.head.len == 0 {
-        // Nothing was in it when it was seen last.
-        let is_it = member.stamp.inode == proof.inode;
+        // Nothing had been read. What was written since, here or in a file that
+        // comes before this one, is to be read.
+        let is_it = member.stamp.inode == proof.inode || is_younger(member, proof);
         return Ok((if is_it { Match::Yes } else { Match::No }, condition));
     }
     let mut head = [0; Proof::HEAD_BYTES_MAX];
@@ -357,6 +360,10 @@ impl Verifying {
         let bytes = is_there.then(|| std::mem::take(&mut self.before));
         Before { offset: self.offset, bytes }
     }
+}
+
+fn is_younger(member: &Member, proof: &Proof) -> bool {
+    file::compare_times(member.stamp.modified, proof.modified).is_gt()
 }
 
 fn unfinished(member: &Member, now: Instant) -> Verdict {

@@ -281,12 +281,16 @@ impl Logs {
     }
 
     /// The file at this log's path was read by another one: it may have been
-    /// renamed.
-    pub(super) fn settle_owner(&mut self, index: usize) {
-        self.trails[index].seen = Stamp::unknown();
+    /// renamed. Returns false when it is still the other's: a second name.
+    pub(super) fn settle_owner(&mut self, index: usize) -> bool {
         let path = self.trails[index].path.to_path_buf();
-        self.look_at(&[path]);
-        self.wake(index);
+        self.trails[index].seen = Stamp::unknown();
+        self.look_at(std::slice::from_ref(&path));
+        let owner = self.owners.get(&self.trails[index].seen.inode).copied();
+        let Some(owner) = owner.filter(|owner| *owner != index) else { return true };
+        let followed = self.trails[owner].path.clone();
+        self.notice(&path, &followed);
+        false
     }
 
     /// Which log reads the file with an inode, or did last.

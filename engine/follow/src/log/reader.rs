@@ -29,6 +29,8 @@ const WATCH_WITHIN: Duration = Duration::from_secs(1);
 /// How long a log rests after a first failure, and at most.
 const FAILED_REST: (Duration, Duration) =
     (Duration::from_millis(100), Duration::from_secs(30));
+/// How long a log rests whose path names the file of another one.
+const OWNED_REST: Duration = Duration::from_secs(1);
 /// How many things that are in the way are told at a time.
 const TOLD_MAX: usize = 3;
 
@@ -190,7 +192,11 @@ impl LogReader {
                 Work::Begins(index)
             }
             Turn::Owned => {
-                self.logs.settle_owner(index);
+                if self.logs.settle_owner(index) {
+                    self.again(index);
+                } else {
+                    self.timers.insert((now + OWNED_REST, index), ());
+                }
                 Work::More
             }
             Turn::Again => {

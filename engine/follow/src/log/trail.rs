@@ -257,7 +257,7 @@ impl Trail {
     pub(super) fn give_away(&mut self) -> Option<Cursor> {
         let cursor = self.cursor.take()?;
         let next = Place::start_of(self.era, cursor.place.sequence + 1);
-        self.cursor = Some(Cursor::unproved(next));
+        self.cursor = Some(look::nothing_read(next, None));
         self.did_rotate = true;
         self.open = None;
         self.work = None;

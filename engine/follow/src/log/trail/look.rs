@@ -9,8 +9,8 @@ use crate::log::family::{Family, Member};
 use crate::log::lines::{End, Lines};
 use crate::log::open::{Open, Read};
 use crate::log::settings::OnDeleted;
-use std::time::Duration;
-use tripline_api::{Cursor, Gap, GapKind, Place, SourceError, Start};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tripline_api::{Cursor, Gap, GapKind, Place, Proof, SourceError, Start};
 
 /// A folder that is in motion is looked at again after this long.
 const SETTLE: Duration = Duration::from_millis(10);
@@ -152,7 +152,7 @@ impl Trail {
     fn begin_now(&mut self, family: &Family) -> Result<Turn, SourceError> {
         let place = Place::start_of(self.era, 0);
         let live = family.members.last().filter(|member| member.live);
-        self.cursor = Some(Cursor::unproved(place));
+        self.cursor = Some(nothing_read(place, live.map(|member| member.stamp)));
         let Some(live) = live.filter(|it| it.stamp.size > 0) else {
             return Ok(Turn::Begins);
         };
@@ -329,14 +329,16 @@ impl Trail {
         self.open = None;
         self.work = None;
         self.did_rotate = true;
-        self.cursor = Some(Cursor::unproved(to));
+        let next = nothing_read(to, None);
+        let proof = next.proof.clone();
+        self.cursor = Some(next);
         Ok(Some(Turn::Gap(Box::new(Gap {
             source: cx.settings.id.clone(),
             log: Some(self.path.clone()),
             kind: GapKind::Deleted,
             from: before.place,
             to,
-            proof: None,
+            proof,
             missing: None,
             bytes: Some(unread),
             why,
@@ -389,6 +391,16 @@ impl Trail {
             ),
         }
     }
+}
+
+/// A place where nothing was read yet: in this file, or in what is written from
+/// now on.
+pub(super) fn nothing_read(place: Place, file: Option<Stamp>) -> Cursor {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let modified = file.map_or(now.as_nanos() as i64, |stamp| stamp.modified);
+    let inode = file.map_or((0, 0), |stamp| stamp.inode);
+    let proof = Proof { modified, ..Proof::new(inode, b"", b"") };
+    Cursor { place, proof: Some(proof), next: None }
 }
 
 /// The file that a stamp was taken of, also if it was compressed since, which
