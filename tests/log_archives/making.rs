@@ -1,6 +1,6 @@
 //! Compressed files that have their final name and not their end.
 
-use super::tools::{Logs, TOOLS};
+use super::tools::{Logs, TOOLS, Tool};
 use crate::logs::ground::{Disk, Ground, Watch, on_each, on_these};
 use crate::logs::lines::{Delivered, Writer};
 use crate::site::wait_until;
@@ -30,11 +30,13 @@ fn end(logs: &Logs<'_>, rests: &[Vec<u8>]) {
 
 /// It says what it waits for: three by name, more by how many.
 fn assert_named(logs: &Logs<'_>, ground: &Ground) {
-    for tool in &TOOLS[..3] {
-        let path = logs.packed(*tool);
-        ground.wait_until_said(&format!("{} has no end mark yet", path.display()));
-    }
     ground.wait_until_said("and 1 more like these");
+    let said = ground.said();
+    let line = said.lines().find(|line| line.contains("and 1 more")).unwrap();
+    let is_named = |tool: &&Tool| {
+        line.contains(&format!("{} has no end mark yet", logs.packed(**tool).display()))
+    };
+    assert_eq!(TOOLS.iter().filter(is_named).count(), 3, "{ground}: {line}");
 }
 
 /// An archive grows beside the file that it is made of, which has an unread

@@ -255,11 +255,10 @@ impl Lane {
         self.events.event(&Event::Gap { listener: &self.id, gap, stops });
         if stops {
             let why = format!(
-                "{}. To repair it, {}. To go on without: tripline where CONFIG --set {} {}",
+                "{}. To repair it, {}. To go on without: {}",
                 gap.why,
                 gap.repair,
-                self.id,
-                behind(gap)
+                to_go_on(gap, &self.id)
             );
             return Err(Leave::Ended(Ended::Stopped { why, at_gap: true }));
         }
@@ -534,15 +533,16 @@ impl Lane {
     }
 }
 
-/// The place behind a gap, as `where --set` takes it.
-fn behind(gap: &Gap) -> String {
-    let Some(log) = &gap.log else {
-        return format!("{} {}", gap.source, gap.to.sequence);
-    };
-    let path = log.display().to_string();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
-    match path.chars().all(is_plain) {
-        true => format!("{}:{path} end", gap.source),
-        false => format!("'{}:{}' end", gap.source, path.replace('\'', r"'\''")),
+/// How to go on behind a gap as a person, losing no more than what it is about.
+fn to_go_on(gap: &Gap, listener: &ListenerId) -> String {
+    match &gap.log {
+        None => format!(
+            "tripline where CONFIG --set {listener} {} {}",
+            gap.source, gap.to.sequence
+        ),
+        Some(_) => format!(
+            "give {listener} `on_gap: Notify` and start again: the gap is noted and what \
+             comes behind it is read"
+        ),
     }
 }

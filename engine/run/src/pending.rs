@@ -16,6 +16,10 @@ impl Pending {
         self.0.entry(log).or_default()
     }
 
+    pub(crate) fn has(&self, log: &Option<Arc<Path>>) -> bool {
+        self.0.contains_key(log)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }

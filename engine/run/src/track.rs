@@ -153,6 +153,11 @@ impl Track {
     /// The reader has found out where to begin and there is nothing yet: that
     /// place is as good as settled.
     pub(crate) fn begins(&mut self, log: Option<Arc<Path>>, cursor: Cursor) {
+        if !self.settled.contains_key(&log) && !self.pending.has(&log) {
+            // Nothing comes before it: should everything be in doubt, it is
+            // begun there again, and not where "now" is by then.
+            self.settled.insert(log.clone(), cursor.clone());
+        }
         self.pending.of(log).begins(cursor);
     }
 

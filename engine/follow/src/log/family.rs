@@ -251,6 +251,21 @@ pub(super) fn is_absent(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
+/// Where a higher number is a newer file (log4j's `max`), their times rise with
+/// the numbers, and not one falls.
+fn turn_where_numbers_rise(members: &mut [Member]) {
+    let is_numbered = |member: &Member| member.age.as_ref().is_some_and(Age::is_numbered);
+    let Some(first) = members.iter().position(is_numbered) else { return };
+    let count = members[first..].iter().take_while(|it| is_numbered(it)).count();
+    let numbered = &mut members[first..first + count];
+    let times: Vec<_> = numbered.iter().map(|member| member.stamp.modified).collect();
+    let falls = times.windows(2).any(|pair| pair[0] > pair[1]);
+    let rises = times.windows(2).any(|pair| pair[0] < pair[1]);
+    if falls && !rises {
+        numbered.reverse();
+    }
+}
+
 /// Oldest first. Of a plain file and a compressed one of the same age the plain
 /// one is kept: the other may still be in the making.
 fn sort(members: &mut Vec<Member>) {
@@ -260,11 +275,15 @@ fn sort(members: &mut Vec<Member>) {
         a.age.cmp(&b.age).then_with(by_folder).then(plain_first)
     });
     members.dedup_by(|later, first| {
-        later.age == first.age && later.path.parent() == first.path.parent()
+        later.age == first.age
+            && later.path.parent() == first.path.parent()
+            && later.is_compressed
+            && !first.is_compressed
     });
+    turn_where_numbers_rise(members);
     for at in 1..members.len() {
         let pair = [members[at - 1].age.clone(), members[at].age.clone()];
         let ages: Vec<_> = pair.into_iter().flatten().collect();
-        members[at].after_hole = !names::holes(&ages).is_empty();
+        members[at].after_hole = ages.is_sorted() && !names::holes(&ages).is_empty();
     }
 }

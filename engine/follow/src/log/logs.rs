@@ -36,6 +36,10 @@ pub(super) struct Logs {
     owners: HashMap<(u64, u64), usize>,
     scan: Scan,
     links: Links,
+    /// The time of the last look.
+    now: Instant,
+    /// The source was not begun with before.
+    is_fresh: bool,
     /// Found on the walk as links, by their paths.
     found_links: HashSet<PathBuf>,
     /// Logs to look at.
@@ -66,6 +70,8 @@ impl Logs {
             owners: HashMap::new(),
             scan: Scan::new(),
             links: Links::new(targets),
+            now: Instant::now(),
+            is_fresh: settled.is_empty(),
             found_links: HashSet::new(),
             woken: Vec::new(),
             moved: Vec::new(),
@@ -140,6 +146,7 @@ impl Logs {
 
     /// A slice of a look at everything; returns whether that was the last one.
     pub(super) fn scan(&mut self, now: Instant) -> bool {
+        self.now = now;
         if !self.scan.has_work(now) {
             return false;
         }
@@ -276,7 +283,7 @@ impl Logs {
     }
 
     fn wake(&mut self, index: usize) {
-        self.trails[index].hint();
+        self.trails[index].hint(self.now);
         self.woken.push(index);
     }
 
@@ -290,6 +297,8 @@ impl Logs {
         let Some(owner) = owner.filter(|owner| *owner != index) else { return true };
         let followed = self.trails[owner].path.clone();
         self.notice(&path, &followed);
+        // The look has woken it: it shall rest.
+        self.woken.retain(|woken| *woken != index);
         false
     }
 
@@ -338,6 +347,10 @@ impl Logs {
         }
         self.troubles.remove(path);
         let stamp = Stamp::of(&metadata);
+        if known.is_none() && self.is_rotation(path) {
+            self.wake_bases(path);
+            return;
+        }
         let owner = self.owners.get(&stamp.inode).copied();
         if let Some(index) = known {
             let before = std::mem::replace(&mut self.trails[index].seen, stamp);
@@ -366,7 +379,9 @@ impl Logs {
                     Ok(Some(found)) => moves.push(found),
                     Ok(None) => self.begin(path, known, stamp),
                     // It moves still: another look.
-                    Err(_) => self.scan.found.push_back(path.to_owned()),
+                    Err(error) if is_absent(&error) => self.rescan(),
+                    // It cannot be looked into: its own trail says so.
+                    Err(_) => self.begin(path, known, stamp),
                 }
             }
             _ => self.begin(path, known, stamp),
@@ -374,9 +389,6 @@ impl Logs {
     }
 
     fn begin(&mut self, path: &Path, known: Option<usize>, stamp: Stamp) {
-        if known.is_none() && self.is_rotation(path) {
-            return;
-        }
         let index = known.unwrap_or_else(|| self.add(path.into(), None));
         self.trails[index].seen = stamp;
         self.owners.insert(stamp.inode, index);
@@ -391,7 +403,9 @@ impl Logs {
             && self.patterns.order(&path) == 0;
         let era = if is_first { 0 } else { Place::era_of_log(&path) };
         self.by_path.insert(path.clone(), index);
-        self.trails.push(Trail::new(path, era, cursor));
+        let mut trail = Trail::new(path, era, cursor);
+        trail.was_there = self.is_fresh && self.scan.is_first();
+        self.trails.push(trail);
         index
     }
 
@@ -451,10 +465,9 @@ impl Logs {
         path: &Path,
         stamp: Stamp,
     ) -> io::Result<Option<Move>> {
-        let Some(cursor) = self.trails[from].cursor.clone() else { return Ok(None) };
-        if cursor.proof.as_ref().is_none_or(|proof| proof.inode != stamp.inode) {
+        let Some(cursor) = self.trails[from].place_in(stamp.inode).cloned() else {
             return Ok(None);
-        }
+        };
         let is_it = examine::plain_file(path, stamp, &cursor)? == Match::Yes;
         Ok(is_it.then(|| Move { from, cursor, to: path.to_owned(), stamp }))
     }
@@ -480,7 +493,7 @@ impl Logs {
             at += 1;
         }
         for it in &moves {
-            self.trails[it.from].give_away();
+            self.trails[it.from].give_away(it.stamp.inode);
             self.moved.push(it.from);
             self.wake(it.from);
         }

@@ -55,6 +55,13 @@ pub(super) enum Age {
     Previous,
 }
 
+impl Age {
+    /// Whether it is a number that counts rotations.
+    pub(super) const fn is_numbered(&self) -> bool {
+        matches!(self, Self::Numbered(_))
+    }
+}
+
 /// Reads `name`, a file name, as that of an older file of the log that is
 /// called `base`; `None` when it is not called like one.
 ///

@@ -255,7 +255,22 @@ impl Open {
         }
         self.seen = None;
         lines.filled(n);
+        self.note_time(offset + n as u64)?;
         Ok(Read::More)
+    }
+
+    /// Notes when the file was written, if nothing was since it was read up to
+    /// here.
+    fn note_time(&mut self, read: u64) -> Result<(), SourceError> {
+        if let Bytes::Plain(file) = &self.bytes
+            && self.end == Some(read)
+        {
+            let stamp = Stamp::of(&file.metadata().map_err(|e| self.failed(e))?);
+            if stamp.size == read {
+                self.modified = stamp.modified;
+            }
+        }
+        Ok(())
     }
 
     fn look_at_end(

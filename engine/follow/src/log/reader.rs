@@ -121,6 +121,9 @@ impl LogReader {
             // Nobody is served before all are known: the oldest come first.
             return Work::More;
         }
+        if std::mem::take(&mut self.is_first) {
+            return Work::Begun;
+        }
         self.take_due(now);
         let Some(index) = self.ready.pop_front() else { return self.nothing(now) };
         self.logs.trail_mut(index).is_ready = false;
@@ -133,12 +136,11 @@ impl LogReader {
         }
     }
 
-    fn nothing(&mut self, now: Instant) -> Work {
+    fn nothing(&self, now: Instant) -> Work {
         if self.logs.is_scanning(now) {
             return Work::More;
         }
-        // From now on what comes is new.
-        if std::mem::take(&mut self.is_first) { Work::Begun } else { Work::Nothing }
+        Work::Nothing
     }
 
     fn oldest_first(&mut self) {
@@ -163,7 +165,6 @@ impl LogReader {
             is_loaded: &mut is_loaded,
             now,
             standstills: self.standstills,
-            is_first: self.is_first,
             index,
             owners,
         });
@@ -387,7 +388,8 @@ impl Reader for LogReader {
         // Events are for what is at rest: while everything is being read for
         // the first time, they would tell of our own opening.
         let began = *self.began.get_or_insert_with(|| self.clock.now());
-        let is_at_work = self.is_first && self.clock.now() < began + WATCH_WITHIN;
+        let is_at_work =
+            !self.ready.is_empty() && self.clock.now() < began + WATCH_WITHIN;
         if is_at_work { None } else { self.logs.take_directories() }
     }
 }

@@ -36,6 +36,9 @@ pub(super) struct Trail {
     seen_awake: u32,
     /// Something changed at the path or beside it since the last turn.
     is_hinted: bool,
+    /// When something changed first, after the file at the path was last seen to
+    /// be the one at the cursor.
+    changed_since: Option<Instant>,
     /// The file at the path was read up to here under another path, from which
     /// it was renamed.
     inherits: Option<Box<Cursor>>,
@@ -51,6 +54,8 @@ pub(super) struct Trail {
     pub(super) is_listed_open: bool,
     /// The scan under way has come across it.
     pub(super) is_found: bool,
+    /// It was there when the source was begun with.
+    pub(super) was_there: bool,
 }
 
 /// What a log needs while there is something to find out.
@@ -133,8 +138,6 @@ pub(super) struct Context<'a> {
     pub(super) now: Instant,
     /// How often everything had come to a standstill.
     pub(super) standstills: u32,
-    /// The source is begun with for the first time.
-    pub(super) is_first: bool,
     /// Which log this is, and which one reads the file with an inode or did
     /// last.
     pub(super) index: usize,
@@ -156,6 +159,8 @@ impl Trail {
             is_trusted: true,
             seen_awake: 0,
             is_hinted: false,
+            changed_since: None,
+            was_there: false,
             inherits: None,
             pass_until: 0,
             work: None,
@@ -210,10 +215,7 @@ impl Trail {
                 Some(Cursor { place: piece.end, proof: Some(proof), next: None });
         }
         if self.pass_until > 0 {
-            if piece.end.offset <= self.pass_until {
-                return None;
-            }
-            self.pass_until = 0;
+            return None;
         }
         Some(Taken {
             piece,
@@ -248,20 +250,36 @@ impl Trail {
     }
 
     /// Something changed at the path or beside it.
-    pub(super) const fn hint(&mut self) {
+    pub(super) fn hint(&mut self, now: Instant) {
         self.is_hinted = true;
+        self.changed_since.get_or_insert(now);
     }
 
-    /// The file that it reads was renamed to another path that is followed, and
-    /// is read there from now on. Returns where it was.
-    pub(super) fn give_away(&mut self) -> Option<Cursor> {
-        let cursor = self.cursor.take()?;
+    /// Where it is in the file with this inode, or will be when it comes to it.
+    pub(super) fn place_in(&self, inode: (u64, u64)) -> Option<&Cursor> {
+        let is_in_it = |cursor: &&Cursor| {
+            cursor.proof.as_ref().is_some_and(|proof| proof.inode == inode)
+        };
+        let inherited = self.inherits.as_deref().filter(is_in_it);
+        inherited.or_else(|| self.cursor.as_ref().filter(is_in_it))
+    }
+
+    /// The file with this inode was renamed to another path that is followed,
+    /// and is read there from now on.
+    pub(super) fn give_away(&mut self, inode: (u64, u64)) {
+        let is_it = |cursor: &Cursor| {
+            cursor.proof.as_ref().is_some_and(|proof| proof.inode == inode)
+        };
+        if self.inherits.as_deref().is_some_and(is_it) {
+            self.inherits = None;
+            return;
+        }
+        let Some(cursor) = self.cursor.take() else { return };
         let next = Place::start_of(self.era, cursor.place.sequence + 1);
-        self.cursor = Some(look::nothing_read(next, None));
+        self.cursor = Some(look::nothing_read_after(&cursor, next));
         self.did_rotate = true;
         self.open = None;
         self.work = None;
-        Some(cursor)
     }
 
     /// The file at the path was read so far under another path.
@@ -276,7 +294,9 @@ impl Trail {
     /// Finds the file that the cursor is in.
     fn find(&mut self, cx: &mut Context<'_>) -> Result<Turn, SourceError> {
         let Some(cursor) = &self.cursor else { return self.begin(cx) };
-        let Some(proof) = cursor.proof.as_ref().filter(|_| self.is_trusted) else {
+        // With no head nothing tells the file from another.
+        let proof = cursor.proof.as_ref().filter(|proof| proof.head.len > 0);
+        let Some(proof) = proof.filter(|_| self.is_trusted) else {
             return self.look(cx);
         };
         // The usual case: it is where it was.
@@ -309,7 +329,7 @@ impl Trail {
         };
         let is_simple = self.is_trusted
             && self.inherits.is_none()
-            && !(cx.is_first && cx.settings.start == Start::Now)
+            && !(self.was_there && cx.settings.start == Start::Now)
             && cx.folders.seems_alone(&self.path).map_err(failed)?;
         if !is_simple {
             return self.look(cx);
@@ -332,8 +352,12 @@ impl Trail {
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Result<Turn, SourceError> {
+        if self.pass_until > 0 && self.read_up_to(cx) >= self.pass_until {
+            self.pass_until = 0;
+            return Ok(Turn::Begins);
+        }
         if self.is_quiet(cx) {
-            return Ok(if *cx.is_loaded { self.torn(cx) } else { self.is_well(cx) });
+            return self.torn(cx);
         }
         if std::mem::take(&mut self.is_hinted)
             && let Some(turn) = self.release(cx)?
@@ -357,15 +381,25 @@ impl Trail {
         }
     }
 
+    /// Up to where the open file was read.
+    fn read_up_to(&self, cx: &Context<'_>) -> u64 {
+        let place = self.cursor.as_ref().map_or(0, |cursor| cursor.place.offset);
+        match *cx.is_loaded {
+            true => cx.lines.read_offset(),
+            false => self.open.as_ref().and_then(|open| open.end()).unwrap_or(place),
+        }
+    }
+
     /// Whether the file stands at its path, and all of it was read and nothing
     /// written since.
     fn is_quiet(&self, cx: &Context<'_>) -> bool {
-        let place = self.cursor.as_ref().map_or(0, |cursor| cursor.place.offset);
-        let offset = if *cx.is_loaded { cx.lines.read_offset() } else { place };
         let Some(open) = self.open.as_ref().filter(|open| open.is_plain()) else {
             return false;
         };
-        open.end() == Some(offset)
+        // Without the framer, what lies behind the cursor is a torn line.
+        let was_read = !*cx.is_loaded || open.end() == Some(cx.lines.read_offset());
+        open.end().is_some()
+            && was_read
             && std::fs::metadata(&*self.path)
                 .is_ok_and(|metadata| open.is_as_read(Stamp::of(&metadata)))
     }
@@ -404,7 +438,7 @@ impl Trail {
             self.is_trusted = true;
             let broken = self.work.as_ref().and_then(|work| work.broken.clone());
             if broken.is_none() {
-                return Ok(self.torn(cx));
+                return self.torn(cx);
             }
         }
         self.look(cx)
@@ -425,26 +459,29 @@ impl Trail {
 
     /// What is left at the end of the live file waits for the rest of it, within
     /// bounds where they were asked for.
-    fn torn(&mut self, cx: &Context<'_>) -> Turn {
+    fn torn(&mut self, cx: &mut Context<'_>) -> Result<Turn, SourceError> {
         let settings = cx.settings;
         let now = cx.now;
-        let lines = match self.open.as_mut().and_then(|open| open.own_lines()) {
-            Some(lines) => &*lines,
-            None => &*cx.lines,
+        let place = self.cursor.as_ref().map_or(0, |cursor| cursor.place.offset);
+        let Some(open) = self.open.as_mut() else { return Ok(Turn::Again) };
+        let is_loaded = *cx.is_loaded || !open.is_plain();
+        let end = match open.own_lines() {
+            Some(lines) => lines.read_offset(),
+            None if *cx.is_loaded => cx.lines.read_offset(),
+            None => open.end().unwrap_or(place),
         };
-        let (rest, end) = (lines.rest_bytes(), lines.read_offset());
         let waits = [
             settings.join_wait().map(|wait| (wait, End::GroupOver)),
             settings.partial_after.map(|wait| (wait, End::Preview)),
         ];
-        if rest == 0 || waits == [None, None] {
-            return self.is_well(cx);
+        if end <= place || waits == [None, None] {
+            return Ok(self.is_well(cx));
         }
         let work = self.work();
         if work.torn.as_ref().is_none_or(|torn| torn.end != end) {
             work.torn = Some(Torn { end, since: now, taken: Vec::new() });
         }
-        let Some(torn) = &mut work.torn else { return Turn::Again };
+        let Some(torn) = &mut work.torn else { return Ok(Turn::Again) };
         let since = torn.since;
         let mut until: Option<Instant> = None;
         for (wait, end) in waits.into_iter().flatten() {
@@ -453,19 +490,24 @@ impl Trail {
             }
             if now >= since + wait {
                 torn.taken.push(end);
-                return Turn::Take(end);
+                if !is_loaded {
+                    // Another log used the framer since.
+                    self.read_block(cx)?;
+                }
+                return Ok(Turn::Take(end));
             }
             until = Some(until.map_or(since + wait, |it| it.min(since + wait)));
         }
-        match until {
+        Ok(match until {
             Some(_) => self.at_rest(until, None),
             None => self.is_well(cx),
-        }
+        })
     }
 
     /// The live file was read to its end.
     fn is_well(&mut self, cx: &Context<'_>) -> Turn {
         self.seen_awake = cx.standstills;
+        self.changed_since = None;
         self.is_trusted = true;
         if self.work.as_ref().is_some_and(|work| work.torn.is_none()) {
             self.work = None;

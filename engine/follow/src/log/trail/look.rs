@@ -16,6 +16,8 @@ use tripline_api::{Cursor, Gap, GapKind, Place, Proof, SourceError, Start};
 const SETTLE: Duration = Duration::from_millis(10);
 /// What would be a loss must look the same for this long.
 const DOUBT: Duration = Duration::from_millis(200);
+/// A change that was not followed up for this long may have been several.
+const AWAKE: Duration = Duration::from_secs(3);
 /// While something is in the way, it is looked for this often without a hint.
 const WAIT: Duration = Duration::from_millis(500);
 
@@ -29,7 +31,7 @@ impl Trail {
             let why = self.work().why.clone();
             return Ok(self.at_rest(Some(cx.now + SETTLE), why));
         }
-        if self.cursor.is_none() && cx.is_first && cx.settings.start == Start::Now {
+        if self.cursor.is_none() && self.was_there && cx.settings.start == Start::Now {
             return self.begin_now(&family);
         }
         let (at, files) = self.situation(&family, cx);
@@ -115,7 +117,9 @@ impl Trail {
     ) -> (Position, Vec<Candidate>) {
         let cursor = self.cursor.clone();
         let held = self.open.as_ref().map(|open| open.inode);
-        let awake = self.seen_awake == cx.standstills;
+        let is_old = |since| cx.now.saturating_duration_since(since) > AWAKE;
+        let awake =
+            self.seen_awake == cx.standstills && !self.changed_since.is_some_and(is_old);
         let limits = cx.settings.limits;
         let work = self.work.get_or_insert_default();
         let mut files: Vec<_> = (family.members.iter())
@@ -253,6 +257,7 @@ impl Trail {
             work.copied_from = None;
             self.is_trusted = true;
             self.seen_awake = cx.standstills;
+            self.changed_since = None;
         }
         Ok(gap.map_or(Turn::Again, |gap| Turn::Gap(Box::new(gap))))
     }
@@ -329,7 +334,7 @@ impl Trail {
         self.open = None;
         self.work = None;
         self.did_rotate = true;
-        let next = nothing_read(to, None);
+        let next = nothing_read_after(&before, to);
         let proof = next.proof.clone();
         self.cursor = Some(next);
         Ok(Some(Turn::Gap(Box::new(Gap {
@@ -401,6 +406,16 @@ pub(super) fn nothing_read(place: Place, file: Option<Stamp>) -> Cursor {
     let inode = file.map_or((0, 0), |stamp| stamp.inode);
     let proof = Proof { modified, ..Proof::new(inode, b"", b"") };
     Cursor { place, proof: Some(proof), next: None }
+}
+
+/// A place where nothing was read yet, in what was written since another place
+/// was.
+pub(super) fn nothing_read_after(before: &Cursor, place: Place) -> Cursor {
+    let mut cursor = nothing_read(place, None);
+    if let (Some(ours), Some(theirs)) = (&mut cursor.proof, &before.proof) {
+        ours.modified = theirs.modified;
+    }
+    cursor
 }
 
 /// The file that a stamp was taken of, also if it was compressed since, which
