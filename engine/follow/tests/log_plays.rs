@@ -16,9 +16,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-use tripline_api::{
-    Again, Args, BuildContext, Changed, GapKind, Reader, Settled, Source, Step,
-};
+use tripline_api::{Again, Args, BuildContext, Changed, Reader, Settled, Source, Step};
 use tripline_follow::{Clock, log};
 use world::{Random, World};
 
@@ -65,11 +63,11 @@ fn every_play_hands_out_what_was_written_or_says_what_is_missing() {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Out {
     Line(u64),
-    /// Something is missing, and why.
-    Gap(String),
-    /// The file that was read is gone. Which of the others were read before is
-    /// not always certain: one may come again.
-    Deleted,
+    /// Something is missing. Right behind it nothing was read by which to tell
+    /// one file from another: one that was read before may come again.
+    Gap,
+    /// A line that was cut in two.
+    Torn,
 }
 
 struct Play {
@@ -157,8 +155,8 @@ impl Play {
         let mut is_gap = self.world.was_lossy;
         for out in &self.out {
             match out {
-                Out::Gap(_) => is_gap = true,
-                Out::Deleted => (is_gap, may_repeat) = (true, true),
+                Out::Torn => is_gap = true,
+                Out::Gap => (is_gap, may_repeat) = (true, true),
                 Out::Line(number) => {
                     assert!(
                         *number >= expected || may_repeat,
@@ -235,7 +233,7 @@ impl Play {
                     for entry in batch.entries() {
                         if entry.incomplete {
                             // Said: a line that was cut in two.
-                            self.out.push(Out::Gap("incomplete".to_owned()));
+                            self.out.push(Out::Torn);
                         } else if let Some(number) = world::number_of(entry.text()) {
                             self.out.push(Out::Line(number));
                         } else {
@@ -253,10 +251,7 @@ impl Play {
                         next: None,
                     };
                     self.at.insert(log, cursor);
-                    self.out.push(match gap.kind {
-                        GapKind::Deleted => Out::Deleted,
-                        _ => Out::Gap(gap.why),
-                    });
+                    self.out.push(Out::Gap);
                 }
                 Step::Begins(log, cursor) => _ = self.at.insert(log, cursor),
                 Step::Gone(log) => _ = self.at.remove(&Some(log)),

@@ -229,6 +229,13 @@ impl Trail {
             return Ok(Turn::Again);
         }
         open.read_head()?;
+        let mut proof = open.proof(b"");
+        if proof.head.len == 0 {
+            // Only by its time it will be known what comes behind: not what was
+            // written late to the one before, which was read.
+            let previous = self.open.as_ref().map_or(0, |open| open.modified);
+            proof.modified = proof.modified.max(previous);
+        }
         let gap = before.as_ref().zip(gap).map(|(before, kind)| {
             let copied_from = self.work.as_ref().and_then(|work| work.broken.as_deref());
             let (why, repair) = self.in_words(kind, before, next, copied_from);
@@ -238,14 +245,14 @@ impl Trail {
                 kind,
                 from: before.place,
                 to: place,
-                proof: Some(open.proof(b"")),
+                proof: Some(proof.clone()),
                 missing: None,
                 bytes: None,
                 why,
                 repair,
             }
         });
-        self.cursor = Some(Cursor { place, proof: Some(open.proof(b"")), next: None });
+        self.cursor = Some(Cursor { place, proof: Some(proof), next: None });
         self.did_rotate = before.is_some();
         self.open = Some(Box::new(open));
         *cx.is_loaded = false;
