@@ -17,6 +17,14 @@
 //!   not read.
 //! * Of two files of different logs that were renamed into each other's place
 //!   while nobody looked, and compressed, each counts as the other's.
+//! * A file that is called as a log is, with a date or a number in it
+//!   (`app-20261120.log` or `app.1.log` beside `app.log`), counts as a rotated
+//!   file of that log. Should it be a log of its own that is still written to,
+//!   what comes to it after it was read is not read: leave the other one out.
+//! * A file that is replaced by a copy of itself with more behind, as `rsync` and
+//!   editors do, is read again from its start.
+//! * What is known of a log is kept when the log is gone for good, and that a
+//!   log is gone is only said when a new one comes to its path.
 
 mod decide;
 mod examine;
