@@ -4,7 +4,7 @@
 use crate::log_archives::GZIP;
 use crate::logs::lines::{Delivered, Writer};
 use crate::logs::receiver::Receiver;
-use crate::site::in_words;
+use crate::site::{in_words, wait_until};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -161,6 +161,9 @@ impl Place {
             assert_eq!(row["bytes_behind"], 0, "{context}: {row}");
         }
         if let Some(receiver) = receiver {
+            // What the system has acknowledged the receiver may not have read.
+            let has_all = || self.writers.iter().all(|it| receiver.has(&it.last()));
+            wait_until(Duration::from_secs(25), has_all);
             let lines = receiver.lines();
             // At most all of it twice: it may have died before anything was
             // settled.
