@@ -150,12 +150,8 @@ impl Open {
             Bytes::Plain(_) => shared,
         };
         let piece = lines.take(end)?;
-        let proof = Proof {
-            inode: self.inode,
-            modified: self.modified,
-            head: self.head_digest,
-            tail: Proof::new(self.inode, b"", piece.before_end).tail,
-        };
+        let known = Proof::new(self.inode, b"", piece.before_end);
+        let proof = Proof { modified: self.modified, head: self.head_digest, ..known };
         Some((piece, proof))
     }
 

@@ -137,10 +137,7 @@ impl LogReader {
     }
 
     fn nothing(&self, now: Instant) -> Work {
-        if self.logs.is_scanning(now) {
-            return Work::More;
-        }
-        Work::Nothing
+        if self.logs.is_scanning(now) { Work::More } else { Work::Nothing }
     }
 
     fn oldest_first(&mut self) {

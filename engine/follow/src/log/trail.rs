@@ -257,20 +257,14 @@ impl Trail {
 
     /// Where it is in the file with this inode, or will be when it comes to it.
     pub(super) fn place_in(&self, inode: (u64, u64)) -> Option<&Cursor> {
-        let is_in_it = |cursor: &&Cursor| {
-            cursor.proof.as_ref().is_some_and(|proof| proof.inode == inode)
-        };
-        let inherited = self.inherits.as_deref().filter(is_in_it);
-        inherited.or_else(|| self.cursor.as_ref().filter(is_in_it))
+        let inherited = self.inherits.as_deref().filter(|it| is_in(it, inode));
+        inherited.or_else(|| self.cursor.as_ref().filter(|it| is_in(it, inode)))
     }
 
     /// The file with this inode was renamed to another path that is followed,
     /// and is read there from now on.
     pub(super) fn give_away(&mut self, inode: (u64, u64)) {
-        let is_it = |cursor: &Cursor| {
-            cursor.proof.as_ref().is_some_and(|proof| proof.inode == inode)
-        };
-        if self.inherits.as_deref().is_some_and(is_it) {
+        if self.inherits.as_deref().is_some_and(|it| is_in(it, inode)) {
             self.inherits = None;
             return;
         }
@@ -522,4 +516,9 @@ impl Trail {
         }
         Turn::Rest(Rest { until, waiting_for })
     }
+}
+
+/// Whether a cursor is in the file with this inode, as it was last known.
+fn is_in(cursor: &Cursor, inode: (u64, u64)) -> bool {
+    cursor.proof.as_ref().is_some_and(|proof| proof.inode == inode)
 }

@@ -1,7 +1,7 @@
 //! Where a log goes on when its file is not where it was: rotated, cut,
 //! compressed, deleted, or not yet begun.
 
-use super::{Context, Trail, Turn};
+use super::{Context, Trail, Turn, is_in};
 use crate::file::{Stamp, compare_times};
 use crate::log::decide::{Candidate, Decision, Match, Position, decide, is_cut, mine};
 use crate::log::examine::Verifying;
@@ -176,19 +176,27 @@ impl Trail {
         let cursor = self.cursor.clone();
         let place = cursor.as_ref().map(|cursor| cursor.place).unwrap_or_default();
         let proof = cursor.as_ref().and_then(|cursor| cursor.proof.as_ref());
-        let open = match self.work().known.archived(member) {
-            None => Open::plain(&member.path, proof)?,
-            Some((format, head)) => {
-                let lines = Lines::new(cx.settings.lines.clone());
-                let limits = cx.settings.limits;
-                Open::archive(&member.path, format, limits, head, lines, place)?
-            }
-        };
+        let open = self.open_at(member, place, proof, cx)?;
         if open.inode == member.stamp.inode {
             self.open = Some(Box::new(open));
             *cx.is_loaded = false;
         }
         Ok(Turn::Again)
+    }
+
+    /// Opens a file of the log, compressed or not, to be read at a place.
+    fn open_at(
+        &mut self,
+        member: &Member,
+        place: Place,
+        proof: Option<&Proof>,
+        cx: &Context<'_>,
+    ) -> Result<Open, SourceError> {
+        let Some((format, head)) = self.work().known.archived(member) else {
+            return Open::plain(&member.path, proof);
+        };
+        let lines = Lines::new(cx.settings.lines.clone());
+        Open::archive(&member.path, format, cx.settings.limits, head, lines, place)
     }
 
     /// Goes on at the start of this file, the next one.
@@ -208,22 +216,13 @@ impl Trail {
         }
         let before = self.cursor.clone();
         let sequence = before.as_ref().map_or(0, |cursor| cursor.place.sequence + 1);
-        let inherited = self.inherits.take().filter(|cursor| {
-            let proof = cursor.proof.as_ref();
-            next.live && proof.is_some_and(|proof| proof.inode == next.stamp.inode)
-        });
+        let inherited = self.inherits.take();
+        let inherited = inherited.filter(|it| next.live && is_in(it, next.stamp.inode));
         if let Some(cursor) = inherited {
             return self.go_on_inherited(*cursor, sequence, cx);
         }
         let place = Place::start_of(self.era, sequence);
-        let lines = || Lines::new(cx.settings.lines.clone());
-        let limits = cx.settings.limits;
-        let mut open = match self.work().known.archived(next) {
-            None => Open::plain(&next.path, None)?,
-            Some((format, head)) => {
-                Open::archive(&next.path, format, limits, head, lines(), place)?
-            }
-        };
+        let mut open = self.open_at(next, place, None, cx)?;
         if open.inode != next.stamp.inode {
             // Moved on meanwhile: another look.
             return Ok(Turn::Again);
