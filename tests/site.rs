@@ -213,6 +213,16 @@ impl Daemon {
     pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
+
+    /// The processor time that it has used, to a hundredth of a second.
+    pub(crate) fn processor_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap();
+        let fields: Vec<_> =
+            stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: u64 =
+            [11, 12].iter().map(|at| fields[*at].parse::<u64>().unwrap()).sum();
+        Duration::from_millis(ticks * 10)
+    }
 }
 
 impl Drop for Daemon {

@@ -168,17 +168,6 @@ impl Patient {
     fn has_received(&self, receiver: &Receiver) -> bool {
         self.place.writers.iter().all(|writer| receiver.has(&writer.last()))
     }
-
-    /// The processor time that it has used.
-    fn processor_time(&self) -> Duration {
-        let stat =
-            fs::read_to_string(format!("/proc/{}/stat", self.daemon.pid())).unwrap();
-        let fields: Vec<_> =
-            stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks: u64 =
-            [11, 12].iter().map(|at| fields[*at].parse::<u64>().unwrap()).sum();
-        Duration::from_millis(ticks * 10)
-    }
 }
 
 /// The state cannot be saved for a while. The entries go on being delivered,
@@ -196,9 +185,9 @@ fn state_is_refused(errno: i32, text: &str, time: Duration) {
     patient.place.rotate();
     patient.wait("printed meanwhile", || patient.place.is_printed());
     patient.wait("received meanwhile", || patient.has_received(&receiver));
-    let before = patient.processor_time();
+    let before = patient.daemon.processor_time();
     pause(time);
-    let used = patient.processor_time() - before;
+    let used = patient.daemon.processor_time() - before;
     // The tick is 10 ms.
     assert!(used <= time / 20 + Duration::from_millis(30), "{used:?} of {time:?}");
     assert!(patient.daemon.is_running());

@@ -456,6 +456,11 @@ impl Running<'_> {
         io.lines().find_map(|line| line.strip_prefix("rchar: ")).unwrap().parse().unwrap()
     }
 
+    /// The processor time that it has used, to a hundredth of a second.
+    pub(crate) fn processor_time(&self) -> Duration {
+        self.daemon.processor_time()
+    }
+
     /// How much memory it has, in KiB.
     pub(crate) fn memory(&self) -> u64 {
         let status =

@@ -1,11 +1,13 @@
 //! A receiver that is slow, away, or lets go of the connection, while the logs
 //! are rotated and deleted.
 
-use super::ground::{Ground, PATIENCE, on_each};
+use super::ground::{Ground, PATIENCE, on_each, pause};
 use super::lines::{Delivered, Writer};
 use super::receiver::Receiver;
 use crate::site::wait_until;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{PipeReader, Read as _, Write as _};
+use std::time::Duration;
 
 /// More than fits into a batch and all buffers on the way.
 const BYTES: usize = 24_000_000;
@@ -68,6 +70,62 @@ fn a_deleted_file_is_given_up_where_that_is_wanted() {
             assert!(ground.said().contains(&words), "{ground}: no {words:?}");
             assert_eq!(ground.said().matches("gap").count(), 1, "{ground}");
         });
+    }
+}
+
+/// What is printed goes through a pipe to somebody who takes his time, so that
+/// to read a deleted file to its end takes longer than a moment. Meanwhile one
+/// file comes and goes, which may have been the next one: that is a gap, and
+/// nothing else is missing.
+#[test]
+fn a_file_that_comes_and_goes_meanwhile_is_a_gap() {
+    on_each(|ground| {
+        let source = r#"paths: ["logs/app.log"]"#;
+        ground.configure_with(source, r#""audit": Print(from: ["logs"], to: "-")"#);
+        let (taken, given) = std::io::pipe().unwrap();
+        let printed = File::create(ground.out("printed.jsonl")).unwrap();
+        let mut writer = Writer::new(1, &ground.log("app.log"));
+        std::thread::scope(|scope| {
+            let running = ground.start_with(ground.command(&["run"]).stdout(given));
+            scope.spawn(|| take_slowly(taken, printed));
+            writer.write(1);
+            ground.wait_for(&[&writer]);
+            for _ in 0..1000 {
+                let line = writer.line(10_000);
+                writer.raw(&line);
+            }
+            let is_at_it = || ground.printed().len() > 50;
+            assert!(wait_until(PATIENCE, is_at_it), "{ground}");
+            let mut lost = 0..0;
+            for rotation in 0..3 {
+                // The one before is overwritten.
+                ground.logrotate("app.log", "rotate 1\ncreate");
+                writer.reopen(&ground.log("app.log"));
+                let from = writer.written();
+                writer.write(20);
+                if rotation == 0 {
+                    lost = from..writer.written();
+                }
+            }
+            ground.wait_for(&[&writer]);
+            running.stop();
+            let delivered = ground.delivered();
+            assert_eq!(delivered.missing(&writer), lost.collect::<Vec<_>>(), "{ground}");
+            assert_eq!(delivered.duplicates(), 0, "{ground}");
+            delivered.assert_in_order(ground);
+        });
+        let gaps = ground.gaps();
+        assert!(gaps.len() == 1 && gaps[0].kind() == "missing", "{ground}: {gaps:?}");
+        ground.assert_settled();
+    });
+}
+
+/// Two megabytes a second at most.
+fn take_slowly(mut from: PipeReader, mut to: File) {
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut buffer) {
+        to.write_all(&buffer[..count]).unwrap();
+        pause(Duration::from_millis(30));
     }
 }
 

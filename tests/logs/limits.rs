@@ -119,7 +119,7 @@ fn start_under<'a>(
     Some(running)
 }
 
-const WITH_EVENTS: [(Disk, Watch); 2] =
+pub(super) const WITH_EVENTS: [(Disk, Watch); 2] =
     [(Disk::Memory, Watch::Events), (Disk::Real, Watch::Events)];
 
 /// Far more happens while the daemon sleeps than the queue of events has room

@@ -6,6 +6,8 @@
 //! what is written and what must have come of it, `receiver.rs` the other end of
 //! a `Forward`.
 
+mod advice; // what a gap says to do about it, done
+mod begin; // `start: Now`, and places where nothing was read yet
 mod cuts; // files that are cut in place, copied first or not
 mod following; // many writers, torn lines
 pub(crate) mod ground; // a scratch directory, a configuration, the daemon, logrotate
@@ -15,6 +17,7 @@ mod limits; // many files, few descriptors, no watches, a queue that overflows
 pub(crate) mod lines; // numbered lines
 mod paths; // what comes and goes at a path
 mod pauses; // the daemon sleeps while files are rotated
+mod quiet; // what waits does not keep the daemon busy
 pub(crate) mod receiver; // takes what is forwarded
 mod rotation; // renamed by logrotate, while it runs and while it does not
 mod soak; // many rotations leave nothing behind

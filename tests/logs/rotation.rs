@@ -4,6 +4,7 @@ use super::ground::{Disk, Ground, PATIENCE, Watch, on_each, on_these, pause};
 use super::lines::Writer;
 use super::receiver::Receiver;
 use crate::site::wait_until;
+use std::fs;
 use std::time::{Duration, Instant};
 
 /// A log is rotated while it is followed, and its writer writes on in the file
@@ -157,7 +158,7 @@ fn dated_and_compressed_while_nobody_looks() {
 #[test]
 fn moved_to_another_folder() {
     on_each(|ground| {
-        std::fs::create_dir(ground.root().join("old")).unwrap();
+        fs::create_dir(ground.root().join("old")).unwrap();
         ground.configure(r#"paths: ["logs/app.log"], rotated: ["old"]"#, None);
         let mut writer = Writer::new(1, &ground.log("app.log"));
         let directives = "rotate 9\ncreate\nextension .log\nolddir ../old\ncompress";
@@ -184,4 +185,64 @@ fn moved_to_another_folder() {
         ground.assert_printed(&[&writer]);
         assert_eq!(ground.gaps().len(), 0, "{ground}");
     });
+}
+
+/// As log4j does with `fileIndex` at its default `max`: the higher number is the
+/// newer file, and none is renamed twice.
+#[test]
+fn numbers_that_rise_are_read_as_they_rise() {
+    on_each(|ground| {
+        ground.configure(r#"paths: ["logs/app.log"]"#, None);
+        let mut writer = Writer::new(1, &ground.log("app.log"));
+        let mut number = 0;
+        let mut rotate = |writer: &mut Writer| {
+            writer.write(20);
+            number += 1;
+            let rotated = ground.log(&format!("app.log.{number}"));
+            fs::rename(ground.log("app.log"), rotated).unwrap();
+            // Longer than times of files are coarse.
+            pause(Duration::from_millis(20));
+            writer.reopen(&ground.log("app.log"));
+            writer.write(20);
+        };
+        for rotations in [2, 1, 3] {
+            (0..rotations).for_each(|_| rotate(&mut writer));
+            let running = ground.start();
+            ground.wait_for(&[&writer]);
+            for _ in 0..3 {
+                rotate(&mut writer);
+                ground.wait_for(&[&writer]);
+            }
+            running.stop();
+        }
+        ground.assert_printed(&[&writer]);
+        assert_eq!(ground.gaps().len(), 0, "{ground}");
+    });
+}
+
+/// Two rotated files whose names say the same of their age: neither hides the
+/// other, so nothing is missing.
+#[test]
+fn of_two_files_of_one_age_each_is_read() {
+    for names in [["app.log.bak", "app.log.old"], ["app.log.old", "app.log.bak"]] {
+        on_each(|ground| {
+            ground.configure(r#"paths: ["logs/app.log"]"#, None);
+            let mut writer = Writer::new(1, &ground.log("app.log"));
+            for name in names {
+                writer.write(20);
+                ground.catch_up();
+                writer.write(20);
+                fs::rename(ground.log("app.log"), ground.log(name)).unwrap();
+                pause(Duration::from_millis(20));
+                writer.reopen(&ground.log("app.log"));
+            }
+            writer.write(20);
+            ground.catch_up();
+            let delivered = ground.delivered();
+            assert_eq!(delivered.missing(&writer), [0; 0], "{ground}");
+            delivered.assert_in_order(ground);
+            ground.assert_settled();
+            assert_eq!(ground.gaps().len(), 0, "{ground}");
+        });
+    }
 }

@@ -100,7 +100,7 @@ fn a_file_that_may_not_be_read_is_waited_for() {
 }
 
 /// Lets a command run as a user without rights; says so when that cannot be.
-fn gives_up_rights(ground: &Ground, command: &mut Command) -> bool {
+pub(super) fn gives_up_rights(ground: &Ground, command: &mut Command) -> bool {
     const NOBODY: u32 = 65534;
     let program = env!("CARGO_BIN_EXE_tripline");
     let mut other = Command::new(program);

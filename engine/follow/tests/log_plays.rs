@@ -73,6 +73,9 @@ enum Out {
 struct Play {
     seed: u64,
     is_told: bool,
+    /// Rotated files could be logs of their own by their names. Where nothing was
+    /// read since a gap to tell them by, one may be read as both.
+    has_namesakes: bool,
     random: Random,
     directory: tempfile::TempDir,
     world: World,
@@ -94,8 +97,10 @@ impl Play {
         let world = World::new(directory.path(), &mut random, is_told);
         let clock = Clock::by_hand();
         let context = BuildContext { name: "app", directory: directory.path() };
-        // `*.log` would match `app.1.log` too, which may be a log like another.
-        let pattern = if world.is_named_inside() { 0 } else { random.below(3) };
+        // `*.log` matches `app.1.log` too, which would be a log like another if
+        // it were there before `app.log`: so it is not.
+        let pattern = random.below(3);
+        let has_namesakes = pattern == 1 && world.is_named_inside();
         let args = match pattern {
             0 => r#"(paths: ["app.log"], rotated: ["old"])"#,
             1 => r#"(paths: ["*.log"], rotated: ["old"])"#,
@@ -106,6 +111,7 @@ impl Play {
         Self {
             seed,
             is_told,
+            has_namesakes,
             random,
             directory,
             world,
@@ -120,6 +126,11 @@ impl Play {
     }
 
     fn run(mut self) -> (usize, usize) {
+        if self.has_namesakes {
+            self.world.begin(&mut self.random);
+            self.read(1000);
+            self.commit();
+        }
         let steps = 20 + self.random.below(60);
         for _ in 0..steps {
             self.world.step(&mut self.random);
@@ -163,7 +174,7 @@ impl Play {
                         "seed {}: line {number} came again or late",
                         self.seed
                     );
-                    may_repeat = false;
+                    may_repeat &= self.has_namesakes;
                     let mut missing = expected..*number;
                     assert!(
                         is_gap || missing.all(|line| self.was_never_seen(line)),
@@ -224,6 +235,9 @@ impl Play {
             match step {
                 Step::Batch(batch) => {
                     let path = batch.log.unwrap().path.clone();
+                    if self.is_told {
+                        println!("  of {}", path.file_name().unwrap().display());
+                    }
                     let before = self.at.insert(Some(path), batch.end.clone());
                     assert!(
                         before.is_none_or(|it| it.place <= batch.start),

@@ -1,8 +1,9 @@
 //! Which logs there are: found by their patterns, known by their paths, and
 //! recognised when they are renamed.
 
-use super::decide::Match;
-use super::examine;
+mod moves;
+mod older;
+
 use super::family::is_absent;
 use super::links::{Links, Targets};
 use super::names;
@@ -10,10 +11,11 @@ use super::paths::{Listed, Patterns};
 use super::scan::Scan;
 use super::trail::Trail;
 use crate::file::Stamp;
+use moves::Move;
+use older::Standing;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,6 +55,37 @@ pub(super) struct Logs {
     /// Second names of files that are followed.
     aliases: BTreeSet<PathBuf>,
     notices: Vec<String>,
+}
+
+/// What one log has to know of the others.
+#[derive(Clone, Copy)]
+pub(super) struct Others<'a> {
+    index: usize,
+    by_path: &'a HashMap<Arc<Path>, usize>,
+    owners: &'a HashMap<(u64, u64), usize>,
+    patterns: &'a Patterns,
+}
+
+impl Others<'_> {
+    /// Whether another log reads the file with an inode, or did last.
+    pub(super) fn own(&self, inode: (u64, u64)) -> bool {
+        self.owners.get(&inode).is_some_and(|owner| *owner != self.index)
+    }
+
+    /// Whether the file at a path, compressed since or not, is a log of its own.
+    pub(super) fn have(&self, path: &Path) -> bool {
+        let plain = path.file_name().and_then(|it| names::uncompressed(it.as_bytes()));
+        let plain = plain.map(|name| path.with_file_name(OsStr::from_bytes(name)));
+        let is_other = |path: &Path| {
+            self.by_path.get(path).is_some_and(|index| *index != self.index)
+        };
+        is_other(path) || plain.is_some_and(|plain| is_other(&plain))
+    }
+
+    /// Whether the file at a path could become a log of its own.
+    pub(super) fn could_have(&self, path: &Path) -> bool {
+        self.patterns.matches(path)
+    }
 }
 
 impl Logs {
@@ -302,12 +335,10 @@ impl Logs {
         false
     }
 
-    /// Which log reads the file with an inode, or did last.
-    pub(super) fn trail_and_owners(
-        &mut self,
-        index: usize,
-    ) -> (&mut Trail, &HashMap<(u64, u64), usize>) {
-        (&mut self.trails[index], &self.owners)
+    /// A log, and what it has to know of the others.
+    pub(super) fn trail_and_others(&mut self, index: usize) -> (&mut Trail, Others<'_>) {
+        let Self { trails, by_path, owners, patterns, .. } = self;
+        (&mut trails[index], Others { index, by_path, owners, patterns })
     }
 
     /// Looks at files that were found or have changed.
@@ -347,14 +378,26 @@ impl Logs {
         }
         self.troubles.remove(path);
         let stamp = Stamp::of(&metadata);
-        if known.is_none() && self.is_rotation(path) {
-            self.wake_bases(path);
-            return;
+        if known.is_none() {
+            match self.standing(path, stamp) {
+                Standing::Older => {
+                    self.wake_bases(path);
+                    return;
+                }
+                Standing::Own(Some(left)) => return self.go_on_with(path, stamp, left),
+                Standing::Own(None) => {}
+            }
         }
         let owner = self.owners.get(&stamp.inode).copied();
         if let Some(index) = known {
             let before = std::mem::replace(&mut self.trails[index].seen, stamp);
             if before == stamp {
+                return;
+            }
+            if self.is_taken_over(index, stamp) {
+                self.trails[index].is_over = true;
+                self.wake(index);
+                self.wake_bases(path);
                 return;
             }
             if before.inode != stamp.inode && path.is_symlink() {
@@ -397,6 +440,22 @@ impl Logs {
         }
     }
 
+    /// Follows a file that was read up to there as another log's.
+    fn go_on_with(&mut self, path: &Path, stamp: Stamp, left: Cursor) {
+        self.begin(path, None, stamp);
+        if let Some(&index) = self.by_path.get(path) {
+            self.trails[index].inherit(left);
+        }
+    }
+
+    /// A log is over: it is not followed any more, and could begin anew.
+    pub(super) fn forget(&mut self, index: usize) -> Arc<Path> {
+        let path = self.trails[index].path.clone();
+        self.by_path.remove(&path);
+        self.wake_bases(&path);
+        path
+    }
+
     fn add(&mut self, path: Arc<Path>, cursor: Option<Cursor>) -> usize {
         let index = self.trails.len();
         let is_first = self.patterns.literals().first().is_some_and(|it| **it == *path)
@@ -407,18 +466,6 @@ impl Logs {
         trail.was_there = self.is_fresh && self.scan.is_first();
         self.trails.push(trail);
         index
-    }
-
-    /// Whether the path is that of a rotated file of a log that is followed.
-    fn is_rotation(&self, path: &Path) -> bool {
-        let Some((folder, name)) = path.parent().zip(path.file_name()) else {
-            return false;
-        };
-        names::bases_of(name.as_bytes()).iter().any(|base| {
-            let base = folder.join(OsStr::from_bytes(base));
-            self.by_path.contains_key(&*base)
-                || self.patterns.matches(&base) && base.is_file()
-        })
     }
 
     /// Said once for each.
@@ -436,74 +483,6 @@ impl Logs {
         if self.troubles.len() < TROUBLES_MAX {
             let words = format!("{} {what}", path.display());
             self.troubles.insert(path.to_owned(), words);
-        }
-    }
-}
-
-/// A file that was read under one path and is now at another one.
-struct Move {
-    from: usize,
-    /// Where it was read up to.
-    cursor: Cursor,
-    to: PathBuf,
-    stamp: Stamp,
-}
-
-/// Renames between paths that are followed.
-impl Logs {
-    /// Whether the log's own path still names that file.
-    fn is_still_at(&self, index: usize, stamp: Stamp) -> bool {
-        let metadata = fs::metadata(&*self.trails[index].path);
-        metadata.is_ok_and(|metadata| Stamp::of(&metadata).inode == stamp.inode)
-    }
-
-    /// Whether the file at a path is one that another log has read, as its
-    /// content says. An error says that it is no longer there.
-    fn moved_from(
-        &self,
-        from: usize,
-        path: &Path,
-        stamp: Stamp,
-    ) -> io::Result<Option<Move>> {
-        let Some(cursor) = self.trails[from].place_in(stamp.inode).cloned() else {
-            return Ok(None);
-        };
-        let is_it = examine::plain_file(path, stamp, &cursor)? == Match::Yes;
-        Ok(is_it.then(|| Move { from, cursor, to: path.to_owned(), stamp }))
-    }
-
-    /// Each log gives away its file before any takes another's: two may have
-    /// changed places.
-    fn apply(&mut self, mut moves: Vec<Move>) {
-        let mut at = 0;
-        while at < moves.len() {
-            // What is now at the path it came from may have moved as well.
-            let from = self.trails[moves[at].from].path.to_path_buf();
-            if !moves.iter().any(|it| it.to == from)
-                && let Ok(metadata) = fs::metadata(&from)
-            {
-                let stamp = Stamp::of(&metadata);
-                let owner = self.owners.get(&stamp.inode).copied();
-                let found =
-                    owner.filter(|owner| *owner != moves[at].from).and_then(|owner| {
-                        self.moved_from(owner, &from, stamp).ok().flatten()
-                    });
-                moves.extend(found);
-            }
-            at += 1;
-        }
-        for it in &moves {
-            self.trails[it.from].give_away(it.stamp.inode);
-            self.moved.push(it.from);
-            self.wake(it.from);
-        }
-        for Move { cursor, to, stamp, .. } in moves {
-            let known = self.by_path.get(&*to).copied();
-            let index = known.unwrap_or_else(|| self.add(to.into(), None));
-            self.trails[index].inherit(cursor);
-            self.trails[index].seen = stamp;
-            self.owners.insert(stamp.inode, index);
-            self.wake(index);
         }
     }
 }

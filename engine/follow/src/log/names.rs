@@ -33,6 +33,9 @@ pub(super) struct Rotation {
     pub(super) age: Age,
     /// The name ends as those of compressed files do; the content may differ.
     pub(super) is_compressed: bool,
+    /// The number or date stands before the extension, so the name could as well
+    /// be that of another log, beside the one it is called after.
+    pub(super) keeps_extension: bool,
 }
 
 /// Orders the older files of one log, oldest first.
@@ -79,7 +82,18 @@ pub(super) fn rotation_of(base: &[u8], name: &[u8]) -> Option<Rotation> {
         return None;
     }
     let found = readings(name).find(|reading| reading.is_of(base))?;
-    Some(Rotation { age: found.age, is_compressed: found.is_compressed })
+    let Reading { age, is_compressed, keeps_extension, .. } = found;
+    Some(Rotation { age, is_compressed, keeps_extension })
+}
+
+/// The name without the ending of a compressed file, where it has one.
+pub(super) fn uncompressed(name: &[u8]) -> Option<&[u8]> {
+    COMPRESSED.iter().find_map(|end| name.strip_suffix(*end))
+}
+
+/// The names that a file has when it is compressed.
+pub(super) fn compressed(name: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    COMPRESSED.iter().map(move |end| [name, end].concat())
 }
 
 /// The name of every log that `name` could be an older file of, in no certain
@@ -113,6 +127,7 @@ struct Reading<'a> {
     extension: &'a [u8],
     age: Age,
     is_compressed: bool,
+    keeps_extension: bool,
 }
 
 impl Reading<'_> {
@@ -127,17 +142,24 @@ impl Reading<'_> {
 
 /// All ways to read a name.
 fn readings(name: &[u8]) -> impl Iterator<Item = Reading<'_>> {
-    let compressed = COMPRESSED.iter().find_map(|end| name.strip_suffix(*end));
-    let (body, is_compressed) = compressed.map_or((name, false), |body| (body, true));
-    let reading =
-        move |stem, extension, age| Reading { stem, extension, age, is_compressed };
+    let (body, is_compressed) =
+        uncompressed(name).map_or((name, false), |body| (body, true));
+    let reading = move |stem, extension, age, keeps_extension| Reading {
+        stem,
+        extension,
+        age,
+        is_compressed,
+        keeps_extension,
+    };
 
     let previous = PREVIOUS.iter().filter_map(|end| body.strip_suffix(*end));
     let previous = previous.filter(|stem| !stem.is_empty());
-    let previous = previous.map(move |stem| reading(stem, &b""[..], Age::Previous));
+    let previous =
+        previous.map(move |stem| reading(stem, &b""[..], Age::Previous, false));
 
-    let appended = cuts(body)
-        .filter_map(move |(stem, tail)| Some(reading(stem, &b""[..], age(&tail[1..])?)));
+    let appended = cuts(body).filter_map(move |(stem, tail)| {
+        Some(reading(stem, &b""[..], age(&tail[1..])?, false))
+    });
 
     let inserted = extension(body).into_iter().flat_map(move |(rest, extension)| {
         cuts(rest)
@@ -146,8 +168,8 @@ fn readings(name: &[u8]) -> impl Iterator<Item = Reading<'_>> {
     let inserted = inserted.flat_map(move |(stem, extension, age)| {
         // Added to a log that has no such extension, or kept behind.
         let is_added = ADDED.contains(&extension) && !stem.ends_with(extension);
-        let added = is_added.then(|| reading(stem, &b""[..], age.clone()));
-        std::iter::once(reading(stem, extension, age)).chain(added)
+        let added = is_added.then(|| reading(stem, &b""[..], age.clone(), true));
+        std::iter::once(reading(stem, extension, age, true)).chain(added)
     });
     previous.chain(appended).chain(inserted)
 }

@@ -127,6 +127,11 @@ impl Patterns {
         &self.0.literals
     }
 
+    /// Whether a path is named without wildcards.
+    pub(super) fn is_literal(&self, path: &Path) -> bool {
+        self.0.literals.iter().any(|literal| literal == path)
+    }
+
     /// The index of the first pattern that matches; behind all of them when
     /// none does.
     pub(super) fn order(&self, path: &Path) -> usize {

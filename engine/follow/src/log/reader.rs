@@ -9,7 +9,7 @@ use super::settings::Settings;
 use super::trail::{Context, Taken, Turn};
 use crate::clock::Clock;
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tripline_api::{
@@ -153,7 +153,7 @@ impl LogReader {
             self.swap_lines(index);
         }
         let mut is_loaded = self.loaded == Some(index);
-        let (trail, owners) = self.logs.trail_and_owners(index);
+        let (trail, others) = self.logs.trail_and_others(index);
         let shared = trail.shares_lines();
         let result = trail.turn(&mut Context {
             settings: &self.settings,
@@ -162,8 +162,7 @@ impl LogReader {
             is_loaded: &mut is_loaded,
             now,
             standstills: self.standstills,
-            index,
-            owners,
+            others,
         });
         if is_loaded {
             self.loaded = Some(index);
@@ -197,6 +196,7 @@ impl LogReader {
                 }
                 Work::More
             }
+            Turn::Over => Work::Gone(self.logs.forget(index)),
             Turn::Again => {
                 self.again(index);
                 Work::More
@@ -336,6 +336,8 @@ enum Work {
     Notice(String),
     /// Where this log stands is worth remembering.
     Begins(usize),
+    /// This log has ended.
+    Gone(Arc<Path>),
     /// The source as a whole was begun with.
     Begun,
     More,
@@ -352,6 +354,7 @@ impl Reader for LogReader {
                 Work::Nothing => return Ok(Step::Idle(self.idle())),
                 Work::Notice(what) => return Ok(Step::Notice(what)),
                 Work::Gap(gap) => return Ok(Step::Gap(*gap)),
+                Work::Gone(log) => return Ok(Step::Gone(log)),
                 Work::Begun => {
                     let nowhere = Cursor::unproved(Place::default());
                     return Ok(Step::Begins(None, nowhere));

@@ -97,6 +97,16 @@ impl World {
         }
     }
 
+    /// Whether rotated files end as the log does.
+    pub(crate) fn is_named_inside(&self) -> bool {
+        matches!(self.naming, Naming::Inside)
+    }
+
+    /// The log is there before its older files.
+    pub(crate) fn begin(&mut self, random: &mut Random) {
+        self.write(1, random);
+    }
+
     pub(crate) fn step(&mut self, random: &mut Random) {
         match random.below(20) {
             0..8 => self.write(1 + random.below(5), random),
@@ -116,11 +126,6 @@ impl World {
         self.end_compressing();
         self.reopen();
         self.write(1 + random.below(3), random);
-    }
-
-    /// Whether rotated files end as the log does.
-    pub(crate) fn is_named_inside(&self) -> bool {
-        matches!(self.naming, Naming::Inside)
     }
 
     pub(crate) fn list(&self) -> Listing {

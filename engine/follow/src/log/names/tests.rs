@@ -13,7 +13,11 @@ fn dated(parts: &[u64]) -> Age {
 fn expect(base: &str, name: &str, age: &Age) {
     let rotation = rotation_of(base.as_bytes(), name.as_bytes());
     let is_compressed = COMPRESSED.iter().any(|end| name.as_bytes().ends_with(end));
-    let expected = Rotation { age: age.clone(), is_compressed };
+    let body = uncompressed(name.as_bytes()).unwrap_or(name.as_bytes());
+    let is_appended = body.last().is_some_and(u8::is_ascii_digit)
+        || PREVIOUS.iter().any(|end| body.ends_with(end));
+    let expected =
+        Rotation { age: age.clone(), is_compressed, keeps_extension: !is_appended };
     assert_eq!(rotation, Some(expected), "{name:?} of {base:?}");
 }
 
