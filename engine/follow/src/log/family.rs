@@ -42,6 +42,28 @@ pub(super) struct Family {
 }
 
 impl Family {
+    /// Adds what the file at the log's path may have become: a compressed one of
+    /// the same name. Says nothing of its age, so it is only for a place.
+    pub(super) fn add_compressed(&mut self, log: &Path) {
+        let Some(base) = log.file_name() else { return };
+        for name in names::compressed(base.as_bytes()) {
+            let path = log.with_file_name(OsStr::from_bytes(&name));
+            if let Ok(metadata) = fs::metadata(&path)
+                && metadata.is_file()
+            {
+                let stamp = Stamp::of(&metadata);
+                let member = Member::alone(&path, stamp);
+                self.members.push(Member { live: false, is_compressed: true, ..member });
+                return;
+            }
+        }
+    }
+
+    /// Whether the file at the log's path is there.
+    pub(super) fn has_live(&self) -> bool {
+        self.members.last().is_some_and(|member| member.live)
+    }
+
     /// What tells two looks at the same files apart.
     pub(super) fn fingerprint(&self) -> Vec<(PathBuf, (u64, u64))> {
         self.members.iter().map(|it| (it.path.clone(), it.stamp.inode)).collect()

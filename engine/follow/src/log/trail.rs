@@ -84,6 +84,8 @@ struct Work {
     broken: Option<String>,
     /// What waits at the end of the live file: a torn line or an open group.
     torn: Option<Torn>,
+    /// Since when the open file, which is deleted, has this size.
+    held: Option<(Instant, u64)>,
     /// The place is in a copy of a file that was cut: the inode of that file.
     copied_from: Option<(u64, u64)>,
 }
@@ -287,6 +289,11 @@ impl Trail {
             self.inherits = None;
             return;
         }
+        self.leave();
+    }
+
+    /// Leaves the file of the cursor. The next one begins at its start.
+    fn leave(&mut self) {
         let Some(cursor) = self.cursor.take() else { return };
         let next = Place::start_of(self.era, cursor.place.sequence + 1);
         self.cursor = Some(look::nothing_read_after(&cursor, next));

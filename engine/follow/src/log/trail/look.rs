@@ -20,13 +20,16 @@ const DOUBT: Duration = Duration::from_millis(200);
 const AWAKE: Duration = Duration::from_secs(3);
 /// While something is in the way, it is looked for this often without a hint.
 const WAIT: Duration = Duration::from_millis(500);
+/// A deleted file that was read to its end is held open this long after the last
+/// write to it.
+const HELD_QUIET: Duration = Duration::from_secs(15 * 60);
 /// How many files that were left are remembered.
 const LEFT_MAX: usize = 8;
 
 impl Trail {
     /// Looks at all files of the log and goes on where the place is.
     pub(super) fn look(&mut self, cx: &mut Context<'_>) -> Result<Turn, SourceError> {
-        let family = self.family(cx)?;
+        let mut family = self.family(cx)?;
         if !self.stands_still(&family) {
             let why = self.work().why.clone();
             return Ok(self.at_rest(Some(cx.now + SETTLE), why));
@@ -34,7 +37,7 @@ impl Trail {
         if self.cursor.is_none() && self.was_there && cx.settings.start == Start::Now {
             return self.begin_now(&family);
         }
-        let (at, files) = self.situation(&family, cx);
+        let (at, files) = self.situation_of_one(&mut family, cx);
         let work = self.work();
         let sure = work.doubt.is_some_and(|since| cx.now >= since + DOUBT);
         let decision = decide(&at, &files, sure);
@@ -92,6 +95,7 @@ impl Trail {
                     Ok(Turn::Over)
                 }
             },
+            Decision::Wait(None) if at.held && !family.has_live() => self.part_from(cx),
             Decision::Wait(None) => {
                 let broken = self.work.as_ref().and_then(|work| work.broken.clone());
                 Ok(self.at_rest(None, broken))
@@ -131,6 +135,58 @@ impl Trail {
         let is_same = is_same && work.listed != family.listed;
         work.listed = family.listed;
         family.is_settled || is_same
+    }
+
+    /// The situation, also where the file at the path was compressed and nothing
+    /// came after it.
+    fn situation_of_one(
+        &mut self,
+        family: &mut Family,
+        cx: &Context<'_>,
+    ) -> (Position, Vec<Candidate>) {
+        let was_read = self.cursor.as_ref().and_then(|it| it.proof.as_ref());
+        let is_plain = self.open.as_ref().is_none_or(|open| open.is_plain());
+        let is_held = self.open.is_some() && is_plain;
+        if family.has_live() || is_held || was_read.is_none_or(|it| it.head.len == 0) {
+            return self.situation(family, cx);
+        }
+        let count = family.members.len();
+        family.add_compressed(&self.path);
+        let (at, mut files) = self.situation(family, cx);
+        let is_mine = |it: &Candidate| matches!(it.mine, Match::Yes | Match::Unknown);
+        if !files.last().is_some_and(is_mine) {
+            // Somebody's copy.
+            files.truncate(count);
+            family.members.truncate(count);
+        }
+        (at, files)
+    }
+
+    /// The file was read to its end, nothing stands at the path, and no older file
+    /// of the log comes after it: it is let go, once nobody can write to it or has
+    /// done so for long. What comes next is begun at its start.
+    fn part_from(&mut self, cx: &mut Context<'_>) -> Result<Turn, SourceError> {
+        let deleted = self.open.as_ref().and_then(|open| open.links_and_size());
+        let is_plain = self.open.as_ref().is_some_and(|open| open.is_plain());
+        if is_plain && let Some((links, size)) = deleted {
+            if links > 0 {
+                return Ok(self.at_rest(None, None));
+            }
+            let held = &mut self.work().held;
+            if held.is_none_or(|(_, before)| before != size) {
+                *held = Some((cx.now, size));
+            }
+            let until = held.map_or(cx.now, |(since, _)| since + HELD_QUIET);
+            if cx.now < until {
+                return Ok(self.at_rest(Some(until), None));
+            }
+        }
+        if let Some(turn) = self.finish(cx)? {
+            return Ok(turn);
+        }
+        self.leave();
+        *cx.is_loaded = false;
+        Ok(Turn::Begins)
     }
 
     fn situation(
