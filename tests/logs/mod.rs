@@ -15,6 +15,7 @@ mod held; // deleted while the receiver is away
 mod identity; // what is the same file, and what only looks like it
 mod limits; // many files, few descriptors, no watches, a queue that overflows
 pub(crate) mod lines; // numbered lines
+mod namesakes; // logs that are called like older files of another
 mod paths; // what comes and goes at a path
 mod pauses; // the daemon sleeps while files are rotated
 mod quiet; // what waits does not keep the daemon busy

@@ -4,12 +4,15 @@
 use super::decide::Match;
 use super::examine::Known;
 use super::family::{Family, Folders};
+use super::names;
 use super::source::LogSource;
 use crate::archive::Format;
 use crate::file;
 use std::collections::{BTreeMap, HashSet};
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -204,6 +207,17 @@ fn all_logs(
     // Of two names of one file one is followed: the one begun with, or the first.
     let is_begun =
         |path: &PathBuf| settled.contains_key(&Some(Arc::from(path.as_path())));
+    // What is called like an older file of a log is one until it turns out not to
+    // be.
+    let is_older = |path: &PathBuf| {
+        let bases = path.file_name().map(|name| names::bases_of(name.as_bytes()));
+        let mut logs = bases
+            .into_iter()
+            .flatten()
+            .map(|base| path.with_file_name(OsStr::from_bytes(&base)));
+        logs.any(|log| is_begun(&log))
+    };
+    paths.retain(|path| is_begun(path) || !is_older(path));
     paths.sort_by_cached_key(|path| (!is_begun(path), path.clone()));
     paths.dedup();
     let mut inodes = HashSet::new();
