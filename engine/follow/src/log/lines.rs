@@ -229,6 +229,12 @@ impl Lines {
         (self.end - self.start) as u64 + self.dropped
     }
 
+    /// Whether some of what was read was not looked at yet: a long line and a full
+    /// piece are handed out without what follows.
+    pub const fn has_more(&self) -> bool {
+        self.scanned < self.end || self.giant.is_some()
+    }
+
     /// Whether what was read ends within a line longer than the bound: then to
     /// read it again would cost a good deal. As [`Lines::take`] saw it last.
     pub fn is_skipping(&self) -> bool {

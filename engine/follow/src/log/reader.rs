@@ -50,6 +50,8 @@ pub(super) struct LogReader {
     /// it.
     lines: Lines,
     loaded: Option<usize>,
+    /// The last turn read something into a framer.
+    was_read: bool,
     parked: Vec<(usize, Lines)>,
     /// Logs whose file is open, the longest idle first.
     opened: VecDeque<usize>,
@@ -91,6 +93,7 @@ impl LogReader {
             troubles: BTreeMap::new(),
             lines,
             loaded: None,
+            was_read: false,
             parked: Vec::new(),
             opened: VecDeque::new(),
             opened_max,
@@ -125,7 +128,7 @@ impl LogReader {
             return Work::Begun;
         }
         self.take_due(now);
-        let Some(index) = self.ready.pop_front() else { return self.nothing(now) };
+        let Some(index) = self.next_in_turn() else { return self.nothing(now) };
         self.logs.trail_mut(index).is_ready = false;
         match self.turn(index, now) {
             Ok(turn) => self.after(index, turn, now),
@@ -134,6 +137,21 @@ impl LogReader {
                 Work::More
             }
         }
+    }
+
+    /// The log whose turn it is: the one that was read last while all it has is
+    /// the beginning of a line. Another would take the framer, and what was read
+    /// would have to be read again, by each of them for ever.
+    fn next_in_turn(&mut self) -> Option<usize> {
+        let can_be_kept = self.lines.is_skipping() && self.parked.len() < PARKED_MAX;
+        if let Some(loaded) = self.loaded.filter(|_| self.was_read && !can_be_kept) {
+            let trail = self.logs.trail_mut(loaded);
+            if trail.is_ready && !trail.took {
+                let at = self.ready.iter().rposition(|index| *index == loaded)?;
+                return self.ready.remove(at);
+            }
+        }
+        self.ready.pop_front()
     }
 
     fn nothing(&self, now: Instant) -> Work {
@@ -174,6 +192,7 @@ impl LogReader {
     }
 
     fn after(&mut self, index: usize, turn: Turn, now: Instant) -> Work {
+        self.was_read = matches!(turn, Turn::Take(_));
         self.troubles.remove(&index);
         match turn {
             Turn::Take(end) => {
@@ -222,6 +241,7 @@ impl LogReader {
 
     fn failed(&mut self, index: usize, error: &SourceError, now: Instant) {
         let failures = self.troubles.get(&index).map_or(0, |it| it.failures) + 1;
+        self.was_read = false;
         let (first, most) = FAILED_REST;
         let rest = first.saturating_mul(1 << failures.min(16)).min(most);
         self.timers.insert((now + rest, index), ());
@@ -241,6 +261,9 @@ impl LogReader {
     /// Makes room in the shared framer for another log. What it has of a line
     /// longer than the bound is kept: to read it again would cost a good deal.
     fn swap_lines(&mut self, index: usize) {
+        if let Some(loaded) = self.loaded.filter(|_| self.lines.has_more()) {
+            self.logs.trail_mut(loaded).is_cut_short = true;
+        }
         if let Some(at) = self.parked.iter().position(|(parked, _)| *parked == index) {
             let (_, lines) = self.parked.swap_remove(at);
             self.park(lines);

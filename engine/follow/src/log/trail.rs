@@ -29,6 +29,11 @@ pub(super) struct Trail {
     open: Option<Box<Open>>,
     /// The next batch is the first of its file, and another file came before.
     did_rotate: bool,
+    /// The last take came to something; otherwise there is the beginning of a
+    /// line in the framer, longer than what was read of it.
+    pub(super) took: bool,
+    /// Another log took the framer while there was more in it to hand out.
+    pub(super) is_cut_short: bool,
     /// Nothing is known to be wrong with the file at the path.
     is_trusted: bool,
     /// How often everything had come to a standstill when the file at the path
@@ -167,6 +172,8 @@ impl Trail {
             cursor,
             open: None,
             did_rotate,
+            took: false,
+            is_cut_short: false,
             is_trusted: true,
             seen_awake: 0,
             is_hinted: false,
@@ -219,7 +226,9 @@ impl Trail {
         shared: &'a mut Lines,
         end: End,
     ) -> Option<Taken<'a>> {
+        self.took = false;
         let (piece, mut proof) = self.open.as_mut()?.take(shared, end)?;
+        self.took = true;
         let modified = proof.modified;
         if let Some(inode) = self.work.as_ref().and_then(|work| work.copied_from) {
             // The log lives on in the file that was cut.
@@ -373,6 +382,14 @@ impl Trail {
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> Result<Turn, SourceError> {
+        let own = self.open.as_mut().and_then(|open| open.own_lines());
+        let has_more = match own {
+            Some(lines) => lines.has_more(),
+            None => *cx.is_loaded && cx.lines.has_more(),
+        };
+        if has_more {
+            return Ok(Turn::Take(End::Open));
+        }
         if self.pass_until > 0 && self.read_up_to(cx) >= self.pass_until {
             self.pass_until = 0;
             return Ok(Turn::Begins);
@@ -420,6 +437,7 @@ impl Trail {
         // Without the framer, what lies behind the cursor is a torn line.
         let was_read = !*cx.is_loaded || open.end() == Some(cx.lines.read_offset());
         open.end().is_some()
+            && !self.is_cut_short
             && was_read
             && std::fs::metadata(&*self.path)
                 .is_ok_and(|metadata| open.is_as_read(Stamp::of(&metadata)))
@@ -443,6 +461,7 @@ impl Trail {
             }
             cx.lines.restart(place, &before);
             *cx.is_loaded = true;
+            self.is_cut_short = false;
         }
         let max = match self.pass_until.checked_sub(cx.lines.read_offset()) {
             // What is passed over must not share a piece with what is not.
