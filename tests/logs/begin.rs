@@ -155,3 +155,62 @@ fn a_log_appears_beside_one_that_is_passed_over() {
         ground.assert_settled();
     });
 }
+
+/// Only when a log is passed over to where it was is the source begun with.
+#[test]
+fn now_is_not_the_start_of_a_log_that_was_being_passed_over() {
+    on_each(|ground| {
+        ground.configure(r#"paths: ["logs/app.log"], start: Now"#, None);
+        let mut writer = Writer::new(1, &ground.log("app.log"));
+        writer.raw("x\n".repeat(100 << 20).as_bytes());
+        let running = ground.start();
+        // So long that a busy lane would have settled what it knows.
+        let is_at_it = || running.bytes_read() > 1 << 20;
+        assert!(wait_until(PATIENCE, is_at_it), "{ground}");
+        pause(Duration::from_millis(1500));
+        running.kill();
+        ground.catch_up();
+        writer.write(10);
+        ground.catch_up();
+        ground.assert_printed(&[&writer]);
+        assert_eq!(ground.delivered().bare, 0, "{ground}: what was there came");
+    });
+}
+
+/// A long line is handed out, or passed over, apart from those behind it.
+#[test]
+fn what_was_there_behind_a_long_line_is_passed_over() {
+    on_each(|ground| {
+        ground.configure(r#"paths: ["logs/app.log"], start: Now"#, None);
+        let mut old = Writer::new(1, &ground.log("app.log"));
+        old.raw(&[b"y".repeat(3_000_000), b"\nx\nx\n".to_vec()].concat());
+        ground.catch_up();
+        old.write(10);
+        ground.catch_up();
+        ground.assert_printed(&[&old]);
+        assert_eq!(ground.delivered().bare, 0, "{ground}: what was there came");
+    });
+}
+
+/// A place that a person has set is one in the file of that moment.
+#[test]
+fn a_place_that_was_set_is_found_in_the_rotated_file() {
+    on_each(|ground| {
+        ground.configure(r#"paths: ["logs/app.log"]"#, None);
+        let path = ground.log("app.log");
+        let mut writer = Writer::new(1, &path);
+        writer.write(20);
+        ground.catch_up();
+        let end = fs::metadata(&path).unwrap().len();
+        writer.write(20);
+        ground.catch_up();
+        let log = format!("logs:{}", path.display());
+        let set = ["where", "--yes", "--set", "audit", &log, &format!("0:{end}")];
+        assert!(ground.command(&set).status().unwrap().success(), "{ground}");
+        written_and_rotated(ground, "app.log", &mut writer);
+        let delivered = ground.delivered();
+        assert_eq!(delivered.missing(&writer), [0; 0], "{ground}");
+        assert_eq!(delivered.duplicates(), 20, "{ground}: those behind the place");
+        assert_eq!(ground.gaps().len(), 0, "{ground}");
+    });
+}

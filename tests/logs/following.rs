@@ -154,3 +154,40 @@ fn a_line_without_its_end_is_shown_where_that_is_wanted() {
         ground.assert_printed(&[&writer]);
     });
 }
+
+/// Lines that take several reads, in several logs at the same time.
+#[test]
+fn long_lines_of_many_logs_come_whole() {
+    on_each(|ground| {
+        ground.configure(r#"paths: ["logs/*.log"]"#, None);
+        let mut writers: Vec<_> = (0..8)
+            .map(|number| Writer::new(number, &ground.log(&format!("{number}.log"))))
+            .collect();
+        for writer in &mut writers {
+            for size in [300 << 10, 900 << 10, 10] {
+                let line = writer.line(size);
+                writer.raw(&line);
+            }
+        }
+        ground.catch_up();
+        ground.assert_printed(&writers.iter().collect::<Vec<_>>());
+    });
+}
+
+/// What stands behind a line longer than the bound does not wait for more.
+#[test]
+fn lines_behind_one_that_is_cut_come_at_once() {
+    on_each(|ground| {
+        ground.configure(r#"paths: ["logs/*.log"]"#, None);
+        let mut writers: Vec<_> = (0..8)
+            .map(|number| Writer::new(number, &ground.log(&format!("{number}.log"))))
+            .collect();
+        for writer in &mut writers {
+            writer.raw(&[b"y".repeat(3 << 20), b"\nx\nx\n".to_vec()].concat());
+        }
+        ground.catch_up();
+        let texts = ground.printed_texts();
+        let short = texts.iter().filter(|text| *text == "x").count();
+        assert_eq!((texts.len(), short), (3 * 8, 2 * 8), "{ground}");
+    });
+}

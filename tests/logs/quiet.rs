@@ -1,8 +1,7 @@
 //! Logs that wait for something, or that cannot be read, do not keep the daemon
 //! busy.
 
-use super::ground::{Ground, PATIENCE, Running, on_each, on_these, pause};
-use super::limits::WITH_EVENTS;
+use super::ground::{Ground, PATIENCE, Running, on_each, pause};
 use super::lines::Writer;
 use super::trouble::gives_up_rights;
 use crate::site::wait_until;
@@ -125,12 +124,7 @@ fn renamed_and_shut(ground: &Ground, is_running: bool) {
     shut.write(10);
     ground.wait_for(&[&shut]);
     running.stop();
-    let delivered = ground.delivered();
-    for writer in [&shut, &open] {
-        assert_eq!(delivered.missing(writer), [0; 0], "{ground}");
-    }
-    delivered.assert_in_order(ground);
-    ground.assert_settled();
+    ground.assert_printed(&[&shut, &open]);
     assert_eq!(ground.gaps().len(), 0, "{ground}");
 }
 
@@ -138,7 +132,7 @@ fn renamed_and_shut(ground: &Ground, is_running: bool) {
 /// point to the next one: each is followed once, under its own name.
 #[test]
 fn a_link_to_the_newest_log_points_to_the_next_one() {
-    on_these(&WITH_EVENTS, |ground| {
+    on_each(|ground| {
         ground.configure(r#"paths: ["logs/*.log"]"#, None);
         let point_to = |log: &str| {
             let new = ground.root().join("link");

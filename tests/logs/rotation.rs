@@ -238,10 +238,7 @@ fn of_two_files_of_one_age_each_is_read() {
             }
             writer.write(20);
             ground.catch_up();
-            let delivered = ground.delivered();
-            assert_eq!(delivered.missing(&writer), [0; 0], "{ground}");
-            delivered.assert_in_order(ground);
-            ground.assert_settled();
+            ground.assert_printed(&[&writer]);
             assert_eq!(ground.gaps().len(), 0, "{ground}");
         });
     }

@@ -1,6 +1,6 @@
 //! What is followed, and how it is read.
 
-use crate::{Args, ArgsError, Batch, BuildContext, Cursor, Gap, Place, SourceId};
+use crate::{Args, ArgsError, Batch, BuildContext, Cursor, Gap, SourceId};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ pub trait Source: Send + Sync {
     /// of a journal one under `None`, of logs one each. `log` names the one log
     /// that is meant, `None` means all. `before` is where the listener was:
     /// when the numbering of a journal has started over since, the place is in
-    /// a new era.
+    /// a new era. Of a log the cursors prove which file is meant.
     ///
     /// # Errors
     ///
@@ -64,7 +64,7 @@ pub trait Source: Send + Sync {
         wanted: &Start,
         log: Option<&Path>,
         before: &Settled,
-    ) -> Result<BTreeMap<Option<Arc<Path>>, Place>, SourceError>;
+    ) -> Result<Settled, SourceError>;
 }
 
 /// Bytes that are not settled yet; keyed as [`Settled`].

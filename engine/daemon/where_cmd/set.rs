@@ -103,7 +103,7 @@ fn moving(
     let to = match (source.is_journal() || log.is_some(), wanted) {
         (true, Start::Oldest) if !source.is_journal() => BEGINNING.to_owned(),
         (true, _) => match places.values().next() {
-            Some(place) => place.to_string(),
+            Some(cursor) => cursor.place.to_string(),
             None => bail!("{} does not say where that is", key.source),
         },
         (false, Start::Oldest) => BEGINNING.to_owned(),
@@ -111,9 +111,9 @@ fn moving(
     };
     let changes = match source.is_journal() || *wanted != Start::Oldest {
         true => {
-            let change = |(log, place): (Option<Arc<Path>>, Place)| Change::SetByHand {
+            let change = |(log, cursor)| Change::SetByHand {
                 key: Key { log, ..key.clone() },
-                cursor: Cursor::unproved(place),
+                cursor,
             };
             let mut changes: Vec<_> = places.into_iter().map(change).collect();
             if !source.is_journal() {

@@ -214,7 +214,7 @@ impl Lane {
             Step::Idle(idle) => {
                 let busy = idle.again == Again::Now;
                 self.say_waiting(index, &idle);
-                self.tracks[index].idle = Some(idle);
+                self.tracks[index].rests(idle);
                 Ok(busy)
             }
         }

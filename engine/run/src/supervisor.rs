@@ -291,8 +291,8 @@ fn known(key: &Key, progress: &[Progress]) -> Known {
         if let Some(cursor) = &row.cursor {
             known.settled.insert(row.key.log.clone(), cursor.clone());
         }
+        known.set_by_hand |= row.set_by_hand;
         if row.key.log.is_none() {
-            known.set_by_hand = row.set_by_hand;
             known.state = row.state;
             known.why.clone_from(&row.why);
         }

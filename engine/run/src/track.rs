@@ -25,6 +25,8 @@ pub(crate) struct Track {
     waiting: Option<(String, Instant, bool)>,
     /// There was nothing to read at the last look.
     pub(crate) idle: Option<Idle>,
+    /// Since when something is in the reader's way.
+    trouble_since: Option<Instant>,
     reader: Option<Box<dyn Reader>>,
     /// Listened to, and not flushed yet.
     pending: Pending,
@@ -61,6 +63,7 @@ impl Track {
             why: known.why,
             waiting: None,
             idle: None,
+            trouble_since: None,
             reader: None,
             pending: Pending::default(),
             in_flight: Pending::default(),
@@ -229,16 +232,23 @@ impl Track {
         }
     }
 
+    /// The reader has nothing now.
+    pub(crate) fn rests(&mut self, idle: Idle) {
+        if idle.again != Again::Now {
+            let since = idle.is_trouble.then(Instant::now);
+            self.trouble_since = since.map(|now| self.trouble_since.unwrap_or(now));
+        }
+        self.idle = Some(idle);
+    }
+
     /// There was nothing to read at the last look. A patient one waits for what
-    /// is to come at a certain time, but not for what is in trouble and is tried
-    /// again later.
+    /// is to come at a certain time, and a while for what is in trouble.
     pub(crate) fn is_at_end(&self, patient: bool) -> bool {
+        let is_long = |since: Instant| since.elapsed() >= TROUBLE_WAIT_MAX;
+        let is_hopeless = self.trouble_since.is_some_and(is_long);
         self.idle.as_ref().is_some_and(|idle| match idle.again {
             Again::Later => true,
-            Again::At(time) => {
-                let far = Instant::now() + TROUBLE_WAIT_MAX;
-                !patient || (idle.is_trouble && time > far)
-            }
+            Again::At(_) => !patient || is_hopeless,
             Again::Now | Again::Soon => false,
         })
     }
@@ -276,7 +286,7 @@ impl Track {
 }
 
 /// A run until idle waits so long for what is in trouble.
-const TROUBLE_WAIT_MAX: Duration = Duration::from_secs(2);
+const TROUBLE_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// A wait shorter than this is nobody's business: each rotation has one.
 const TELL_WAITING_AFTER: Duration = Duration::from_secs(5);

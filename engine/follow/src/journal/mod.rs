@@ -194,7 +194,7 @@ impl Source for JournalSource {
         wanted: &Start,
         log: Option<&Path>,
         before: &Settled,
-    ) -> Result<BTreeMap<Option<Arc<Path>>, Place>, SourceError> {
+    ) -> Result<Settled, SourceError> {
         if let Some(log) = log {
             let (id, log) = (&self.0.id, log.display());
             return Err(SourceError::new(format!(
@@ -206,7 +206,7 @@ impl Source for JournalSource {
             let walk = JournalReader::new(Arc::clone(&self.0), Some(before.clone()));
             place.era = before.place.era + u64::from(walk.leads_to_new_era()?);
         }
-        Ok(BTreeMap::from([(None, place)]))
+        Ok(Settled::from([(None, Cursor::unproved(place))]))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::names::{self, Age};
 use crate::file::Stamp;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -288,19 +288,18 @@ fn turn_where_numbers_rise(members: &mut [Member]) {
     }
 }
 
-/// Oldest first. Of a plain file and a compressed one of the same age the plain
-/// one is kept: the other may still be in the making.
+/// Oldest first; by their times where the names have no order. Of a plain file
+/// and a compressed one of the same name the plain one is kept: the other may
+/// still be in the making.
 fn sort(members: &mut Vec<Member>) {
+    let plain: HashSet<_> =
+        members.iter().filter(|it| !it.is_compressed).map(|it| it.path.clone()).collect();
+    members
+        .retain(|it| !it.is_compressed || !plain.contains(&it.path.with_extension("")));
     members.sort_by(|a, b| {
-        let plain_first = a.is_compressed.cmp(&b.is_compressed);
         let by_folder = || a.path.parent().cmp(&b.path.parent());
-        a.age.cmp(&b.age).then_with(by_folder).then(plain_first)
-    });
-    members.dedup_by(|later, first| {
-        later.age == first.age
-            && later.path.parent() == first.path.parent()
-            && later.is_compressed
-            && !first.is_compressed
+        let by_time = || a.stamp.modified.cmp(&b.stamp.modified);
+        a.age.cmp(&b.age).then_with(by_folder).then_with(by_time)
     });
     turn_where_numbers_rise(members);
     for at in 1..members.len() {

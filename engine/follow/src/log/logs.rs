@@ -20,7 +20,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-use tripline_api::{Cursor, Place, Settled};
+use tripline_api::{Cursor, Place, Settled, Start};
 
 /// How many files are looked at in one slice of a scan.
 const SLICE_FILES: usize = 256;
@@ -104,7 +104,7 @@ impl Logs {
             scan: Scan::new(),
             links: Links::new(targets),
             now: Instant::now(),
-            is_fresh: settled.is_empty(),
+            is_fresh: !settled.contains_key(&None),
             found_links: HashSet::new(),
             woken: Vec::new(),
             moved: Vec::new(),
@@ -129,6 +129,15 @@ impl Logs {
 
     pub(super) fn trail_mut(&mut self, index: usize) -> &mut Trail {
         &mut self.trails[index]
+    }
+
+    /// The logs that begin behind what is there.
+    pub(super) fn to_pass(&self, start: &Start) -> BTreeSet<usize> {
+        let is_one = |index: &usize| {
+            let trail = &self.trails[*index];
+            *start == Start::Now && trail.was_there && trail.cursor.is_none()
+        };
+        (0..self.trails.len()).filter(is_one).collect()
     }
 
     /// Why files that match are not followed.
@@ -423,8 +432,13 @@ impl Logs {
                     Ok(None) => self.begin(path, known, stamp),
                     // It moves still: another look.
                     Err(error) if is_absent(&error) => self.rescan(),
-                    // It cannot be looked into: its own trail says so.
-                    Err(_) => self.begin(path, known, stamp),
+                    // It cannot be looked into: its own trail says so, until it
+                    // can, and then it is moved.
+                    Err(_) => {
+                        let index = known.unwrap_or_else(|| self.add(path.into(), None));
+                        self.trails[index].seen = stamp;
+                        self.wake(index);
+                    }
                 }
             }
             _ => self.begin(path, known, stamp),

@@ -5,10 +5,11 @@ use super::decide::Match;
 use super::examine::Known;
 use super::family::{Family, Folders};
 use super::names;
+use super::open::Open;
 use super::source::LogSource;
 use crate::archive::Format;
 use crate::file;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, BufRead as _, BufReader};
@@ -66,7 +67,7 @@ pub(super) fn find(
     wanted: &Start,
     log: Option<&Path>,
     before: &Settled,
-) -> Result<BTreeMap<Option<Arc<Path>>, Place>, SourceError> {
+) -> Result<Settled, SourceError> {
     let id = &source.settings.id;
     let mut paths = all_logs(source, before)?;
     if let Some(log) = log {
@@ -78,14 +79,14 @@ pub(super) fn find(
             )));
         }
     }
-    let mut places = BTreeMap::new();
+    let mut places = Settled::new();
     for path in paths {
         let cursor = before.get(&Some(path.clone()));
         let place = match (wanted, log) {
-            (Start::Oldest, _) => start(&path, cursor),
-            (Start::Now, _) => end(&path, cursor)?,
+            (Start::Oldest, _) => Cursor::unproved(start(&path, cursor)),
+            (Start::Now, _) => proved(&path, end(&path, cursor)?)?,
             (Start::Offset(sequence, offset), Some(_)) => {
-                at(&path, cursor, *sequence, *offset)?
+                proved(&path, at(&path, cursor, *sequence, *offset)?)?
             }
             _ => {
                 return Err(SourceError::new(format!(
@@ -148,6 +149,15 @@ fn at(
         ))),
         false => Ok(place),
     }
+}
+
+/// A place with what proves that it is in the file at the path, for which it was
+/// found: that may be rotated before the place is used.
+fn proved(path: &Path, place: Place) -> Result<Cursor, SourceError> {
+    let mut open = Open::plain(path, None)?;
+    open.read_head()?;
+    let proof = Some(open.proof(&open.before(place.offset)?));
+    Ok(Cursor { place, proof, next: None })
 }
 
 /// The start of the file that is written to, numbered as the cursor will be

@@ -8,7 +8,7 @@ use super::paths::Patterns;
 use super::settings::Settings;
 use super::trail::{Context, Taken, Turn};
 use crate::clock::Clock;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -62,6 +62,9 @@ pub(super) struct LogReader {
     /// The source was never begun with: what is there now is begun with as the
     /// configuration says, and what comes later from its start.
     is_first: bool,
+    /// Logs that are not begun yet behind what was there. Until none is left, the
+    /// source is not begun with: another start would have to begin it anew.
+    to_pass: Option<BTreeSet<usize>>,
     /// Where logs stand that is worth remembering without an entry.
     begins: VecDeque<usize>,
 }
@@ -100,7 +103,8 @@ impl LogReader {
             standstills: 0,
             last_asked: None,
             began: None,
-            is_first: settled.is_empty(),
+            is_first: !settled.contains_key(&None),
+            to_pass: None,
             begins: VecDeque::new(),
         }
     }
@@ -124,7 +128,8 @@ impl LogReader {
             // Nobody is served before all are known: the oldest come first.
             return Work::More;
         }
-        if std::mem::take(&mut self.is_first) {
+        if self.is_first && self.has_passed() {
+            self.is_first = false;
             return Work::Begun;
         }
         self.take_due(now);
@@ -137,6 +142,12 @@ impl LogReader {
                 Work::More
             }
         }
+    }
+
+    /// Whether every log is begun that was there at the first start.
+    fn has_passed(&mut self) -> bool {
+        let logs = &self.logs;
+        self.to_pass.get_or_insert_with(|| logs.to_pass(&self.settings.start)).is_empty()
     }
 
     /// The log whose turn it is: the one that was read last while all it has is
@@ -193,6 +204,7 @@ impl LogReader {
 
     fn after(&mut self, index: usize, turn: Turn, now: Instant) -> Work {
         self.was_read = matches!(turn, Turn::Take(_));
+        self.note_passed(index);
         self.troubles.remove(&index);
         match turn {
             Turn::Take(end) => {
@@ -232,6 +244,14 @@ impl LogReader {
         }
     }
 
+    fn note_passed(&mut self, index: usize) {
+        if let Some(to_pass) = &mut self.to_pass
+            && !self.logs.trail_mut(index).passes_over()
+        {
+            to_pass.remove(&index);
+        }
+    }
+
     fn again(&mut self, index: usize) {
         let trail = self.logs.trail_mut(index);
         if !std::mem::replace(&mut trail.is_ready, true) {
@@ -242,6 +262,7 @@ impl LogReader {
     fn failed(&mut self, index: usize, error: &SourceError, now: Instant) {
         let failures = self.troubles.get(&index).map_or(0, |it| it.failures) + 1;
         self.was_read = false;
+        self.note_passed(index);
         let (first, most) = FAILED_REST;
         let rest = first.saturating_mul(1 << failures.min(16)).min(most);
         self.timers.insert((now + rest, index), ());

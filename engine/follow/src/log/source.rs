@@ -12,15 +12,14 @@ use crate::archive::Limits;
 use crate::clock::Clock;
 use rustix::process::{Resource, getrlimit};
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tripline_api::{
-    Args, ArgsError, Behind, BuildContext, FriendlyDuration, LineTime, Place, Reader,
-    Settled, Source, SourceError, SourceFactory, SourceId, Start, TimeFormat,
+    Args, ArgsError, Behind, BuildContext, FriendlyDuration, LineTime, Reader, Settled,
+    Source, SourceError, SourceFactory, SourceId, Start, TimeFormat,
 };
 
 /// Makes `Log` sources.
@@ -271,7 +270,7 @@ impl Source for LogSource {
         wanted: &Start,
         log: Option<&Path>,
         before: &Settled,
-    ) -> Result<BTreeMap<Option<Arc<Path>>, Place>, SourceError> {
+    ) -> Result<Settled, SourceError> {
         places::find(self, wanted, log, before)
     }
 }

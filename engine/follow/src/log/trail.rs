@@ -255,6 +255,11 @@ impl Trail {
         self.open.is_some()
     }
 
+    /// What was there when the source was begun with is being passed over.
+    pub(super) const fn passes_over(&self) -> bool {
+        self.pass_until > 0
+    }
+
     /// It reads a file that is not compressed, through the shared framer.
     pub(super) fn shares_lines(&self) -> bool {
         self.open.as_ref().is_none_or(|open| open.is_plain())
@@ -366,6 +371,7 @@ impl Trail {
         let Ok(open) = Open::plain(&self.path, None) else { return self.look(cx) };
         // It may have been rotated between the list and now.
         if open.size == 0
+            || cx.others.own(open.inode)
             || open.is_compressed()?
             || !cx.folders.is_alone(&self.path).map_err(failed)?
         {

@@ -246,8 +246,8 @@ impl Source for Logs {
         _: &Start,
         _: Option<&Path>,
         _: &Settled,
-    ) -> Result<BTreeMap<Option<Arc<Path>>, Place>, SourceError> {
-        Ok(BTreeMap::new())
+    ) -> Result<Settled, SourceError> {
+        Ok(Settled::new())
     }
 }
 

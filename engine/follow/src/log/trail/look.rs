@@ -57,6 +57,13 @@ impl Trail {
                     _ => self.go_on_in(&family.members[index], cx),
                 }
             }
+            Decision::Read(index)
+                if family.members[index].live
+                    && !at.held
+                    && cx.others.own(family.members[index].stamp.inode) =>
+            {
+                Ok(Turn::Owned)
+            }
             Decision::Read(index) => {
                 if at.cut {
                     let live = self.cursor.as_ref().and_then(|it| it.proof.as_ref());
