@@ -193,15 +193,16 @@ fn nowhere(at: &Position, files: &[Candidate], sure: bool) -> Decision {
     let first_younger = (files.iter().position(|file| file.younger || file.live))
         .and_then(|at| next_from(at, files));
     if at.held {
-        // Deleted, and read to its end.
+        // Deleted, and read to its end. What was the successor may have been
+        // copied and cut since: then its copies come first.
         let successor = at.successor.and_then(|it| next_from(it, files));
-        let Some(next) = successor.or(first_younger) else {
+        let Some(next) = successor.into_iter().chain(first_younger).min() else {
             return Decision::Wait(None);
         };
         if files[next].is_empty_live() {
             return Decision::Wait(None);
         }
-        let is_known = at.successor.is_some() || at.awake;
+        let is_known = successor == Some(next) || at.awake;
         return enter(next, &files[next], (!is_known).then_some(GapKind::Missing));
     }
     if at.cut {

@@ -26,6 +26,8 @@ pub(super) struct Member {
     pub(super) live: bool,
     /// By the numbers in the names, a file is missing just before it.
     pub(super) after_hole: bool,
+    /// It is called like the file at the path when it is compressed.
+    pub(super) is_compressed_live: bool,
     age: Option<Age>,
     is_compressed: bool,
 }
@@ -53,7 +55,8 @@ impl Family {
             {
                 let stamp = Stamp::of(&metadata);
                 let member = Member::alone(&path, stamp);
-                self.members.push(Member { live: false, is_compressed: true, ..member });
+                let member = Member { live: false, is_compressed_live: true, ..member };
+                self.members.push(member);
                 return;
             }
         }
@@ -180,6 +183,7 @@ impl Folders {
                 stamp: Stamp::of(&metadata),
                 live: false,
                 after_hole: false,
+                is_compressed_live: false,
                 age: Some(rotation.age),
                 is_compressed: rotation.is_compressed,
             });
@@ -241,6 +245,7 @@ impl Member {
             stamp,
             live: true,
             after_hole: false,
+            is_compressed_live: false,
             age: None,
             is_compressed: false,
         }

@@ -387,7 +387,7 @@ impl Logs {
         }
         self.troubles.remove(path);
         let stamp = Stamp::of(&metadata);
-        if known.is_none() {
+        if known.is_none() && !self.is_of_another(path, stamp) {
             match self.standing(path, stamp) {
                 Standing::Older => {
                     self.wake_bases(path);

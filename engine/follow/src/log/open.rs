@@ -241,6 +241,7 @@ impl Open {
             self.head_digest = Digest::of(&self.head);
             self.seen = None;
             lines.filled(n);
+            self.note_time(n as u64)?;
             return Ok(Read::More);
         }
         if n == 0 {

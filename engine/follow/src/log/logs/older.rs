@@ -28,6 +28,19 @@ pub(super) enum Standing {
 }
 
 impl Logs {
+    /// Whether a log reads this file that it cannot be an older file of, by its
+    /// name: then it was renamed.
+    pub(super) fn is_of_another(&self, path: &Path, stamp: Stamp) -> bool {
+        let Some(&owner) = self.owners.get(&stamp.inode) else { return false };
+        let owner = &self.trails[owner];
+        let names = owner.path.file_name().zip(path.file_name());
+        let is_named_after = owner.path.parent() == path.parent()
+            && names.is_some_and(|(log, name)| {
+                names::rotation_of(log.as_bytes(), name.as_bytes()).is_some()
+            });
+        owner.place_in(stamp.inode).is_some() && !is_named_after
+    }
+
     /// What a file is, by its name, its time and, where these do not tell, its
     /// content.
     pub(super) fn standing(&self, path: &Path, stamp: Stamp) -> Standing {

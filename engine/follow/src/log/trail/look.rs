@@ -102,7 +102,7 @@ impl Trail {
                     Ok(Turn::Over)
                 }
             },
-            Decision::Wait(None) if at.held && !family.has_live() => self.part_from(cx),
+            Decision::Wait(None) if self.is_at_no_path(&family) => self.part_from(cx),
             Decision::Wait(None) => {
                 let broken = self.work.as_ref().and_then(|work| work.broken.clone());
                 Ok(self.at_rest(None, broken))
@@ -167,6 +167,14 @@ impl Trail {
             family.members.truncate(count);
         }
         (at, files)
+    }
+
+    /// Whether the open file has no name any more that belongs to the log, but for
+    /// that of what it was compressed to, and no other is at the path.
+    fn is_at_no_path(&self, family: &Family) -> bool {
+        let Some(open) = &self.open else { return false };
+        let is_it = |it: &Member| it.stamp.inode == open.inode && !it.is_compressed_live;
+        !family.has_live() && !family.members.iter().any(is_it)
     }
 
     /// The file was read to its end, nothing stands at the path, and no older file
