@@ -29,7 +29,9 @@ fn every_play_hands_out_what_was_written_or_says_what_is_missing() {
         return;
     }
     let plays = number("TRIPLINE_LOG_PLAYS").unwrap_or(5000);
-    let threads = std::thread::available_parallelism().map_or(1, |it| it.get() as u64);
+    // A play waits for the next time stamp much of its time.
+    let threads =
+        std::thread::available_parallelism().map_or(4, |it| 4 * it.get() as u64);
     let play = |first: u64| {
         let (mut gaps, mut lines, mut failed) = (0, 0, Vec::new());
         for seed in (first..=plays).step_by(threads as usize) {

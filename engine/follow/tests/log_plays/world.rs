@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The first line of each file, in some plays: longer than what identifies a
 /// file.
@@ -206,6 +207,7 @@ impl World {
         let time = || clock.metadata().unwrap().modified().unwrap();
         let before = time();
         while time() == before {
+            std::thread::park_timeout(Duration::from_micros(500));
             (&clock).write_all(b".").unwrap();
         }
     }
