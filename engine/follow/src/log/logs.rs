@@ -12,7 +12,6 @@ use super::scan::Scan;
 use super::trail::Trail;
 use crate::file::Stamp;
 use moves::Move;
-use older::Standing;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::fs;
@@ -52,8 +51,8 @@ pub(super) struct Logs {
     has_new_directories: bool,
     /// Files that match and are not followed, and why.
     troubles: BTreeMap<PathBuf, String>,
-    /// Second names of files that are followed.
-    aliases: BTreeSet<PathBuf>,
+    /// Files of which something was said that is said once.
+    told_of: BTreeSet<PathBuf>,
     notices: Vec<String>,
 }
 
@@ -61,7 +60,6 @@ pub(super) struct Logs {
 #[derive(Clone, Copy)]
 pub(super) struct Others<'a> {
     index: usize,
-    by_path: &'a HashMap<Arc<Path>, usize>,
     owners: &'a HashMap<(u64, u64), usize>,
     patterns: &'a Patterns,
 }
@@ -72,19 +70,9 @@ impl Others<'_> {
         self.owners.get(&inode).is_some_and(|owner| *owner != self.index)
     }
 
-    /// Whether the file at a path, compressed since or not, is a log of its own.
-    pub(super) fn have(&self, path: &Path) -> bool {
-        let plain = path.file_name().and_then(|it| names::uncompressed(it.as_bytes()));
-        let plain = plain.map(|name| path.with_file_name(OsStr::from_bytes(name)));
-        let is_other = |path: &Path| {
-            self.by_path.get(path).is_some_and(|index| *index != self.index)
-        };
-        is_other(path) || plain.is_some_and(|plain| is_other(&plain))
-    }
-
-    /// Whether the file at a path could become a log of its own.
-    pub(super) fn could_have(&self, path: &Path) -> bool {
-        self.patterns.matches(path)
+    /// Whether the file at a path is named as a log of its own.
+    pub(super) fn name(&self, path: &Path) -> bool {
+        self.patterns.is_literal(path)
     }
 }
 
@@ -111,7 +99,7 @@ impl Logs {
             directories: BTreeSet::new(),
             has_new_directories: false,
             troubles: BTreeMap::new(),
-            aliases: BTreeSet::new(),
+            told_of: BTreeSet::new(),
             notices: Vec::new(),
         };
         for (path, cursor) in settled {
@@ -346,8 +334,8 @@ impl Logs {
 
     /// A log, and what it has to know of the others.
     pub(super) fn trail_and_others(&mut self, index: usize) -> (&mut Trail, Others<'_>) {
-        let Self { trails, by_path, owners, patterns, .. } = self;
-        (&mut trails[index], Others { index, by_path, owners, patterns })
+        let Self { trails, owners, patterns, .. } = self;
+        (&mut trails[index], Others { index, owners, patterns })
     }
 
     /// Looks at files that were found or have changed.
@@ -387,26 +375,17 @@ impl Logs {
         }
         self.troubles.remove(path);
         let stamp = Stamp::of(&metadata);
-        if known.is_none() && !self.is_of_another(path, stamp) {
-            match self.standing(path, stamp) {
-                Standing::Older => {
-                    self.wake_bases(path);
-                    return;
-                }
-                Standing::Own(Some(left)) => return self.go_on_with(path, stamp, left),
-                Standing::Own(None) => {}
-            }
+        if known.is_none()
+            && let Some(log) = self.newer_of(path)
+        {
+            self.tell_if_alive(path, stamp, &log);
+            self.wake_bases(path);
+            return;
         }
         let owner = self.owners.get(&stamp.inode).copied();
         if let Some(index) = known {
             let before = std::mem::replace(&mut self.trails[index].seen, stamp);
             if before == stamp {
-                return;
-            }
-            if self.is_taken_over(index, stamp) {
-                self.trails[index].is_over = true;
-                self.wake(index);
-                self.wake_bases(path);
                 return;
             }
             if before.inode != stamp.inode && path.is_symlink() {
@@ -454,22 +433,6 @@ impl Logs {
         }
     }
 
-    /// Follows a file that was read up to there as another log's.
-    fn go_on_with(&mut self, path: &Path, stamp: Stamp, left: Cursor) {
-        self.begin(path, None, stamp);
-        if let Some(&index) = self.by_path.get(path) {
-            self.trails[index].inherit(left);
-        }
-    }
-
-    /// A log is over: it is not followed any more, and could begin anew.
-    pub(super) fn forget(&mut self, index: usize) -> Arc<Path> {
-        let path = self.trails[index].path.clone();
-        self.by_path.remove(&path);
-        self.wake_bases(&path);
-        path
-    }
-
     fn add(&mut self, path: Arc<Path>, cursor: Option<Cursor>) -> usize {
         let index = self.trails.len();
         let is_first = self.patterns.literals().first().is_some_and(|it| **it == *path)
@@ -484,12 +447,18 @@ impl Logs {
 
     /// Said once for each.
     fn notice(&mut self, path: &Path, followed: &Path) {
-        if self.aliases.len() < TROUBLES_MAX && self.aliases.insert(path.to_owned()) {
-            self.notices.push(format!(
-                "{} is the same file as {}: it is followed once, under that name",
-                path.display(),
-                followed.display()
-            ));
+        let is_one = format!(
+            "{} is the same file as {}: it is followed once, under that name",
+            path.display(),
+            followed.display()
+        );
+        self.tell_of(path, is_one);
+    }
+
+    /// Says something of a file, once.
+    pub(super) fn tell_of(&mut self, path: &Path, what: String) {
+        if self.told_of.len() < TROUBLES_MAX && self.told_of.insert(path.to_owned()) {
+            self.notices.push(what);
         }
     }
 

@@ -38,6 +38,13 @@ pub(super) struct Rotation {
     pub(super) keeps_extension: bool,
 }
 
+impl Rotation {
+    /// Whether the file could as well be a log of its own, by its name.
+    pub(super) const fn could_be_a_log(&self) -> bool {
+        self.keeps_extension && !self.is_compressed
+    }
+}
+
 /// Orders the older files of one log, oldest first.
 ///
 /// Names of different kinds beside each other, as after a change of the
@@ -84,11 +91,6 @@ pub(super) fn rotation_of(base: &[u8], name: &[u8]) -> Option<Rotation> {
     let found = readings(name).find(|reading| reading.is_of(base))?;
     let Reading { age, is_compressed, keeps_extension, .. } = found;
     Some(Rotation { age, is_compressed, keeps_extension })
-}
-
-/// The name without the ending of a compressed file, where it has one.
-pub(super) fn uncompressed(name: &[u8]) -> Option<&[u8]> {
-    COMPRESSED.iter().find_map(|end| name.strip_suffix(*end))
 }
 
 /// The names that a file has when it is compressed.
@@ -142,8 +144,8 @@ impl Reading<'_> {
 
 /// All ways to read a name.
 fn readings(name: &[u8]) -> impl Iterator<Item = Reading<'_>> {
-    let (body, is_compressed) =
-        uncompressed(name).map_or((name, false), |body| (body, true));
+    let compressed = COMPRESSED.iter().find_map(|end| name.strip_suffix(*end));
+    let (body, is_compressed) = compressed.map_or((name, false), |body| (body, true));
     let reading = move |stem, extension, age, keeps_extension| Reading {
         stem,
         extension,

@@ -9,7 +9,7 @@ use super::settings::Settings;
 use super::trail::{Context, Taken, Turn};
 use crate::clock::Clock;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tripline_api::{
@@ -43,7 +43,9 @@ pub(super) struct LogReader {
     /// Logs that may have something, in the order of their turns.
     ready: VecDeque<usize>,
     /// Logs that look again at a time of their own.
-    timers: BTreeMap<(Instant, usize), ()>,
+    timers: BTreeSet<(Instant, usize)>,
+    /// The same, but nobody needs to be woken for it.
+    leisurely: BTreeSet<(Instant, usize)>,
     /// What is in the way, of logs that have something in their way.
     troubles: BTreeMap<usize, Trouble>,
     /// The framer for everything that is not compressed, and whose bytes are in
@@ -92,7 +94,8 @@ impl LogReader {
             clock,
             folders: Folders::new(rotated),
             ready: VecDeque::new(),
-            timers: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            leisurely: BTreeSet::new(),
             troubles: BTreeMap::new(),
             lines,
             loaded: None,
@@ -223,18 +226,21 @@ impl LogReader {
                 if self.logs.settle_owner(index) {
                     self.again(index);
                 } else {
-                    self.timers.insert((now + OWNED_REST, index), ());
+                    self.timers.insert((now + OWNED_REST, index));
                 }
                 Work::More
             }
-            Turn::Over => Work::Gone(self.logs.forget(index)),
             Turn::Again => {
                 self.again(index);
                 Work::More
             }
             Turn::Rest(rest) => {
                 if let Some(until) = rest.until {
-                    self.timers.insert((until.max(now), index), ());
+                    let timers = match rest.is_leisurely {
+                        false => &mut self.timers,
+                        true => &mut self.leisurely,
+                    };
+                    timers.insert((until.max(now), index));
                 }
                 if let Some(what) = rest.waiting_for {
                     self.troubles.insert(index, Trouble { what, failures: 0 });
@@ -265,18 +271,18 @@ impl LogReader {
         self.note_passed(index);
         let (first, most) = FAILED_REST;
         let rest = first.saturating_mul(1 << failures.min(16)).min(most);
-        self.timers.insert((now + rest, index), ());
+        self.timers.insert((now + rest, index));
         self.troubles.insert(index, Trouble { what: error.to_string(), failures });
     }
 
     fn take_due(&mut self, now: Instant) {
-        while let Some((&(time, index), ())) = self.timers.first_key_value() {
-            if time > now {
-                break;
+        let mut due = Vec::new();
+        for timers in [&mut self.timers, &mut self.leisurely] {
+            while timers.first().is_some_and(|(time, _)| *time <= now) {
+                due.extend(timers.pop_first().map(|(_, index)| index));
             }
-            self.timers.pop_first();
-            self.again(index);
         }
+        due.into_iter().for_each(|index| self.again(index));
     }
 
     /// Makes room in the shared framer for another log. What it has of a line
@@ -348,7 +354,7 @@ impl LogReader {
     }
 
     fn idle(&self) -> Idle {
-        let timer = self.timers.first_key_value().map(|(&(time, _), ())| time);
+        let timer = self.timers.first().map(|&(time, _)| time);
         let again = match timer.into_iter().chain(self.logs.scans_at()).min() {
             Some(time) => Again::At(time),
             None => Again::Later,
@@ -380,8 +386,6 @@ enum Work {
     Notice(String),
     /// Where this log stands is worth remembering.
     Begins(usize),
-    /// This log has ended.
-    Gone(Arc<Path>),
     /// The source as a whole was begun with.
     Begun,
     More,
@@ -398,7 +402,6 @@ impl Reader for LogReader {
                 Work::Nothing => return Ok(Step::Idle(self.idle())),
                 Work::Notice(what) => return Ok(Step::Notice(what)),
                 Work::Gap(gap) => return Ok(Step::Gap(*gap)),
-                Work::Gone(log) => return Ok(Step::Gone(log)),
                 Work::Begun => {
                     let nowhere = Cursor::unproved(Place::default());
                     return Ok(Step::Begins(None, nowhere));

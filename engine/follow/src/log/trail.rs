@@ -47,19 +47,12 @@ pub(super) struct Trail {
     /// The file at the path was read up to here under another path, from which
     /// it was renamed.
     inherits: Option<Box<Cursor>>,
-    /// When the file at the path was last written to as it was begun, in
-    /// nanoseconds since 1970: everything older belongs before it.
-    pub(super) entered: i64,
-    /// Where files were left that could be logs of their own, the last one last.
-    left: Vec<Cursor>,
     /// Passed over up to this offset: it was there before the source was begun
     /// with.
     pass_until: u64,
     work: Option<Box<Work>>,
     /// How the file at the path looked at the last scan or hint.
     pub(super) seen: Stamp,
-    /// Its path names a file of another log by now: it ends with what it has.
-    pub(super) is_over: bool,
     /// It waits for its turn.
     pub(super) is_ready: bool,
     /// Its open file is counted.
@@ -114,8 +107,6 @@ pub(super) enum Turn {
     Begins,
     /// The file at the path was read by another log.
     Owned,
-    /// The log has ended.
-    Over,
     /// There is more to do.
     Again,
     /// There is nothing to do.
@@ -139,6 +130,8 @@ pub(super) struct Taken<'a> {
 pub(super) struct Rest {
     /// When to look again without a hint.
     pub(super) until: Option<Instant>,
+    /// Nobody needs to wait for that.
+    pub(super) is_leisurely: bool,
     /// What is in the way, in words.
     pub(super) waiting_for: Option<String>,
 }
@@ -163,11 +156,8 @@ impl Trail {
         let did_rotate = cursor
             .as_ref()
             .is_some_and(|it| it.place.offset == 0 && it.place.sequence > 0);
-        let proof = cursor.as_ref().and_then(|cursor| cursor.proof.as_ref());
         Self {
             path,
-            entered: proof.map_or(i64::MIN, |proof| proof.modified),
-            left: Vec::new(),
             era: cursor.as_ref().map_or(era, |cursor| cursor.place.era),
             cursor,
             open: None,
@@ -183,7 +173,6 @@ impl Trail {
             pass_until: 0,
             work: None,
             seen: Stamp::unknown(),
-            is_over: false,
             is_ready: false,
             is_listed_open: false,
             is_found: false,
@@ -210,10 +199,6 @@ impl Trail {
             return Ok(Turn::Again);
         }
         match self.open.is_some() {
-            // It was forgotten, and is woken all the same.
-            false if self.is_over && self.cursor.is_none() => {
-                Ok(self.at_rest(None, None))
-            }
             true => self.read(cx),
             false => self.find(cx),
         }
@@ -289,11 +274,6 @@ impl Trail {
     pub(super) fn place_in(&self, inode: (u64, u64)) -> Option<&Cursor> {
         let inherited = self.inherits.as_deref().filter(|it| is_in(it, inode));
         inherited.or_else(|| self.cursor.as_ref().filter(|it| is_in(it, inode)))
-    }
-
-    /// Where the file with this inode was left, if it could be a log of its own.
-    pub(super) fn left_in(&self, inode: (u64, u64)) -> Option<&Cursor> {
-        self.left.iter().rev().find(|left| is_in(left, inode))
     }
 
     /// The file with this inode was renamed to another path that is followed,
@@ -377,7 +357,6 @@ impl Trail {
         {
             return self.look(cx);
         }
-        self.entered = open.modified;
         let proof = Some(open.proof(b""));
         self.cursor =
             Some(Cursor { place: Place::start_of(self.era, 0), proof, next: None });
@@ -566,7 +545,7 @@ impl Trail {
         if until.is_none() && std::mem::take(&mut self.pass_until) > 0 {
             return Turn::Begins;
         }
-        Turn::Rest(Rest { until, waiting_for })
+        Turn::Rest(Rest { until, is_leisurely: false, waiting_for })
     }
 }
 

@@ -98,16 +98,6 @@ impl World {
         }
     }
 
-    /// Whether rotated files end as the log does.
-    pub(crate) fn is_named_inside(&self) -> bool {
-        matches!(self.naming, Naming::Inside)
-    }
-
-    /// The log is there before its older files.
-    pub(crate) fn begin(&mut self, random: &mut Random) {
-        self.write(1, random);
-    }
-
     pub(crate) fn step(&mut self, random: &mut Random) {
         match random.below(20) {
             0..8 => self.write(1 + random.below(5), random),
@@ -140,7 +130,7 @@ impl World {
         all
     }
 
-    fn write(&mut self, count: u64, random: &mut Random) {
+    pub(crate) fn write(&mut self, count: u64, random: &mut Random) {
         let mut bytes = self.rest_of_line();
         for _ in 0..count {
             bytes.extend(self.line(random));

@@ -13,7 +13,8 @@ fn dated(parts: &[u64]) -> Age {
 fn expect(base: &str, name: &str, age: &Age) {
     let rotation = rotation_of(base.as_bytes(), name.as_bytes());
     let is_compressed = COMPRESSED.iter().any(|end| name.as_bytes().ends_with(end));
-    let body = uncompressed(name.as_bytes()).unwrap_or(name.as_bytes());
+    let name_of = |end: &&[u8]| name.as_bytes().strip_suffix(*end);
+    let body = COMPRESSED.iter().find_map(name_of).unwrap_or(name.as_bytes());
     let is_appended = body.last().is_some_and(u8::is_ascii_digit)
         || PREVIOUS.iter().any(|end| body.ends_with(end));
     let expected =

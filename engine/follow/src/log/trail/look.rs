@@ -1,7 +1,7 @@
 //! Where a log goes on when its file is not where it was: rotated, cut,
 //! compressed, deleted, or not yet begun.
 
-use super::{Context, Trail, Turn, is_in};
+use super::{Context, Rest, Trail, Turn, is_in};
 use crate::file::{Stamp, compare_times};
 use crate::log::decide::{Candidate, Decision, Match, Position, decide, is_cut, mine};
 use crate::log::examine::Verifying;
@@ -23,8 +23,6 @@ const WAIT: Duration = Duration::from_millis(500);
 /// A deleted file that was read to its end is held open this long after the last
 /// write to it.
 const HELD_QUIET: Duration = Duration::from_secs(15 * 60);
-/// How many files that were left are remembered.
-const LEFT_MAX: usize = 8;
 
 impl Trail {
     /// Looks at all files of the log and goes on where the place is.
@@ -71,7 +69,9 @@ impl Trail {
                 }
                 self.go_on_in(&family.members[index], cx)
             }
-            Decision::Next(index, gap) => self.go_on_behind(&family, index, gap, cx),
+            Decision::Next(index, gap) => {
+                self.go_on_behind(&family.members[index], gap, cx)
+            }
             Decision::Verify(index) => {
                 let member = &family.members[index];
                 let cursor = self.cursor.clone();
@@ -94,14 +94,6 @@ impl Trail {
                 let why = self.work().why.clone();
                 Ok(self.at_rest(Some(since + DOUBT), why))
             }
-            Decision::Wait(None) if self.is_over => match self.finish(cx)? {
-                Some(turn) => Ok(turn),
-                None => {
-                    (self.open, self.work, self.cursor) = (None, None, None);
-                    *cx.is_loaded = false;
-                    Ok(Turn::Over)
-                }
-            },
             Decision::Wait(None) if self.is_at_no_path(&family) => self.part_from(cx),
             Decision::Wait(None) => {
                 let broken = self.work.as_ref().and_then(|work| work.broken.clone());
@@ -111,20 +103,13 @@ impl Trail {
         }
     }
 
-    /// The files of the log. One that is a log of its own is none of them, unless
-    /// it is the one at the cursor: it will be given away.
+    /// The files of the log. One that is named as a log of its own is none of
+    /// them.
     fn family(&self, cx: &mut Context<'_>) -> Result<Family, SourceError> {
         let mut family = cx.folders.family(&self.path).map_err(|error| {
             SourceError::io(format!("cannot look for {}", self.path.display()), error)
         })?;
-        let cursor = self.cursor.as_ref();
-        family.members.retain(|member| match member.live {
-            true => !self.is_over,
-            false => {
-                cursor.is_some_and(|cursor| is_in(cursor, member.stamp.inode))
-                    || !cx.others.have(&member.path)
-            }
-        });
+        family.members.retain(|member| member.live || !cx.others.name(&member.path));
         Ok(family)
     }
 
@@ -193,7 +178,11 @@ impl Trail {
             }
             let until = held.map_or(cx.now, |(since, _)| since + HELD_QUIET);
             if cx.now < until {
-                return Ok(self.at_rest(Some(until), None));
+                return Ok(Turn::Rest(Rest {
+                    until: Some(until),
+                    is_leisurely: true,
+                    waiting_for: None,
+                }));
             }
         }
         if let Some(turn) = self.finish(cx)? {
@@ -250,7 +239,6 @@ impl Trail {
     fn begin_now(&mut self, family: &Family) -> Result<Turn, SourceError> {
         let place = Place::start_of(self.era, 0);
         let live = family.members.last().filter(|member| member.live);
-        self.entered = live.map_or(i64::MIN, |live| live.stamp.modified);
         self.cursor = Some(nothing_read(place, live.map(|member| member.stamp)));
         let Some(live) = live.filter(|it| it.stamp.size > 0) else {
             return Ok(Turn::Begins);
@@ -297,15 +285,13 @@ impl Trail {
     /// Goes on at the start of this file, the next one.
     fn go_on_behind(
         &mut self,
-        family: &Family,
-        next: usize,
+        next: &Member,
         gap: Option<GapKind>,
         cx: &mut Context<'_>,
     ) -> Result<Turn, SourceError> {
         if let Some(turn) = self.finish(cx)? {
             return Ok(turn);
         }
-        let next = &family.members[next];
         if next.live && self.inherits.is_none() && cx.others.own(next.stamp.inode) {
             return Ok(Turn::Owned);
         }
@@ -346,10 +332,6 @@ impl Trail {
                 repair,
             }
         });
-        self.remember_left(family, cx);
-        if next.live {
-            self.entered = proof.modified;
-        }
         self.cursor = Some(Cursor { place, proof: Some(proof), next: None });
         self.did_rotate = before.is_some();
         self.open = Some(Box::new(open));
@@ -367,24 +349,6 @@ impl Trail {
         Ok(gap.map_or(Turn::Again, |gap| Turn::Gap(Box::new(gap))))
     }
 
-    /// Remembers where a file is left that may turn out to be a log of its own.
-    fn remember_left(&mut self, family: &Family, cx: &Context<'_>) {
-        let (Some(open), Some(cursor)) = (&self.open, &self.cursor) else { return };
-        let is_left = |it: &Member| !it.live && it.stamp.inode == open.inode;
-        let path = family.members.iter().find(|it| is_left(it)).map(|it| &it.path);
-        if !open.is_plain() || !path.is_some_and(|path| cx.others.could_have(path)) {
-            return;
-        }
-        let mut left = cursor.clone();
-        if let Some(proof) = &mut left.proof {
-            proof.inode = open.inode;
-        }
-        if self.left.len() >= LEFT_MAX {
-            self.left.remove(0);
-        }
-        self.left.push(left);
-    }
-
     /// Goes on in the file at the path, which was read so far under another one.
     fn go_on_inherited(
         &mut self,
@@ -393,7 +357,6 @@ impl Trail {
         cx: &mut Context<'_>,
     ) -> Result<Turn, SourceError> {
         let open = Open::plain(&self.path, from.proof.as_ref())?;
-        self.entered = from.proof.as_ref().map_or(self.entered, |proof| proof.modified);
         let place = Place { era: self.era, sequence, ..from.place };
         self.cursor = Some(Cursor { place, ..from });
         self.did_rotate = false;
