@@ -4,52 +4,54 @@ use super::ground::on_each;
 use super::lines::Writer;
 use std::process::Command;
 
-/// Nobody writes to the first one any more; the others have a date, and each day
-/// has a new one.
+/// By its name a file is an older one of a log. When somebody writes to it that
+/// is said; and where `paths` names it, it is a log of its own.
 #[test]
-fn logs_of_a_day_beside_a_log() {
+fn logs_with_numbers_are_named() {
     on_each(|ground| {
         ground.configure(r#"paths: ["logs/*.log"]"#, None);
-        let mut whole = Writer::new(1, &ground.log("laravel.log"));
-        whole.write(50);
-        let mut first = Writer::new(2, &ground.log("laravel-2026-01-01.log"));
-        first.write(50);
+        let mut first = Writer::new(1, &ground.log("worker.log"));
+        let mut second = Writer::new(2, &ground.log("worker.1.log"));
+        second.write(20);
+        first.write(20);
         let running = ground.start();
-        ground.wait_for(&[&whole, &first]);
-        first.write(50);
-        ground.wait_for(&[&whole, &first]);
-        let mut second = Writer::new(3, &ground.log("laravel-2026-01-02.log"));
-        second.write(50);
-        ground.wait_for(&[&whole, &first, &second]);
+        ground.wait_for(&[&first, &second]);
+        second.write(20);
+        ground.wait_until_said("worker.1.log is written to, and is not read");
         running.stop();
-        second.write(50);
-        let mut third = Writer::new(4, &ground.log("laravel-2026-01-03.log"));
-        third.write(50);
-        ground.catch_up();
-        ground.assert_printed(&[&whole, &first, &second, &third]);
+        let named = r#"paths: ["logs/*.log", "logs/worker.1.log", "logs/worker.2.log"]"#;
+        ground.configure(named, None);
+        let mut third = Writer::new(3, &ground.log("worker.2.log"));
+        third.write(20);
+        let running = ground.start();
+        ground.wait_for(&[&first, &second, &third]);
+        for writer in [&mut first, &mut second, &mut third] {
+            writer.write(20);
+        }
+        ground.wait_for(&[&first, &second, &third]);
+        running.stop();
+        assert_eq!(ground.places().len(), 3, "{ground}: {:?}", ground.places());
+        assert_eq!(ground.gaps().len(), 0, "{ground}");
     });
 }
 
-/// Each worker has a log, and all write at the same time.
+/// Logs with the date in their names, one for each day.
 #[test]
-fn logs_with_numbers() {
+fn logs_of_a_day_are_logs() {
     on_each(|ground| {
         ground.configure(r#"paths: ["logs/*.log"]"#, None);
-        let names = ["worker.log", "worker.1.log", "worker.2.log", "worker.3.log"];
-        let mut writers: Vec<_> = (0..)
-            .zip(names)
-            .map(|(number, name)| Writer::new(number, &ground.log(name)))
+        let mut writers: Vec<_> = (1..4)
+            .map(|day| Writer::new(day, &ground.log(&format!("app-2026-01-0{day}.log"))))
             .collect();
-        writers.iter_mut().for_each(|writer| writer.write(10));
+        writers.iter_mut().for_each(|writer| writer.write(20));
         let running = ground.start();
         ground.wait_for(&writers.iter().collect::<Vec<_>>());
-        for _ in 0..5 {
-            writers.iter_mut().for_each(|writer| writer.write(10));
-            ground.wait_for(&writers.iter().collect::<Vec<_>>());
-        }
+        let mut last = Writer::new(9, &ground.log("app-2026-01-09.log"));
+        last.write(20);
+        writers.iter_mut().for_each(|writer| writer.write(20));
+        writers.push(last);
+        ground.wait_for(&writers.iter().collect::<Vec<_>>());
         running.stop();
-        writers.iter_mut().for_each(|writer| writer.write(10));
-        ground.catch_up();
         ground.assert_printed(&writers.iter().collect::<Vec<_>>());
     });
 }

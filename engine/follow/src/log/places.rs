@@ -217,8 +217,7 @@ fn all_logs(
     // Of two names of one file one is followed: the one begun with, or the first.
     let is_begun =
         |path: &PathBuf| settled.contains_key(&Some(Arc::from(path.as_path())));
-    // What is called like an older file of a log is one until it turns out not to
-    // be.
+    // What is called like an older file of a log is one.
     let is_older = |path: &PathBuf| {
         let bases = path.file_name().map(|name| names::bases_of(name.as_bytes()));
         let mut logs = bases
@@ -227,7 +226,9 @@ fn all_logs(
             .map(|base| path.with_file_name(OsStr::from_bytes(&base)));
         logs.any(|log| is_begun(&log))
     };
-    paths.retain(|path| is_begun(path) || !is_older(path));
+    paths.retain(|path| {
+        is_begun(path) || source.patterns.is_literal(path) || !is_older(path)
+    });
     paths.sort_by_cached_key(|path| (!is_begun(path), path.clone()));
     paths.dedup();
     let mut inodes = HashSet::new();
