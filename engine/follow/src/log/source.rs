@@ -85,7 +85,9 @@ impl SourceFactory for LogFactory {
          (any number of directories), but not those that `exclude` matches. New files \
          are picked up when they appear. Rotated files beside a log (`.1`, dates, \
          compressed or not) are found by their names, recognised by their content and \
-         read in order; `rotated` names other folders in which they are kept.\n\
+         read in order; `rotated` names other folders in which they are kept. A file \
+         that is called like a rotated one is a log of its own only where `paths` names \
+         it without wildcards.\n\
          `start` says where to begin with what is there at the very first start: \
          `Oldest` (the default) with the oldest rotated file, `Now` behind everything. \
          Lines longer than `line_bytes_max` (1048576) are cut. `join: Indent` makes \
