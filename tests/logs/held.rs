@@ -145,11 +145,15 @@ fn a_receiver_that_lets_go_gets_everything() {
             writer.write(50);
             assert!(wait_until(PATIENCE, || is_there(&writer)), "{ground}");
             ground.wait_until_settled();
-            writer.write(UNSETTLED);
+            let ended = receiver.ended();
             match fault % 2 {
                 0 => receiver.reset(),
                 _ => receiver.go_away(true),
             }
+            // What the receiver's system has taken, and its program not read, is
+            // lost with the connection: so nothing is on its way.
+            assert!(wait_until(PATIENCE, || receiver.ended() > ended), "{ground}");
+            writer.write(UNSETTLED);
             ground.logrotate("app.log", "rotate 9\ncreate\ncompress");
             writer.reopen(&ground.log("app.log"));
             writer.write(UNSETTLED);

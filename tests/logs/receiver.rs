@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -19,6 +19,8 @@ pub(crate) struct Receiver {
 }
 
 struct Shared {
+    /// Connections that have ended.
+    ended: AtomicUsize,
     /// Whole lines, without their line feeds.
     lines: Mutex<Vec<Vec<u8>>>,
     is_over: AtomicBool,
@@ -35,6 +37,7 @@ impl Receiver {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
+            ended: AtomicUsize::new(0),
             lines: Mutex::default(),
             is_over: AtomicBool::new(false),
             is_stalled: AtomicBool::new(false),
@@ -68,6 +71,11 @@ impl Receiver {
         self.shared.is_away.store(is_away, SeqCst);
     }
 
+    /// How many connections have ended.
+    pub(crate) fn ended(&self) -> usize {
+        self.shared.ended.load(SeqCst)
+    }
+
     /// The lines that have come.
     pub(crate) fn lines(&self) -> Vec<Vec<u8>> {
         self.shared.lines.lock().unwrap().clone()
@@ -98,7 +106,10 @@ impl Shared {
                 listener.get_or_insert_with(|| TcpListener::bind(address).unwrap());
             listener.set_nonblocking(true).unwrap();
             match listener.accept() {
-                Ok((stream, _)) => self.take(stream),
+                Ok((stream, _)) => {
+                    self.take(stream);
+                    self.ended.fetch_add(1, SeqCst);
+                }
                 Err(_) => std::thread::park_timeout(TICK),
             }
         }

@@ -11,7 +11,7 @@ use super::lines::{End, Lines, Piece};
 use super::logs::Others;
 use super::open::{Open, Read, ends_as};
 use super::settings::Settings;
-use crate::file::Stamp;
+use crate::file::{Stamp, compare_times};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -34,6 +34,8 @@ pub(super) struct Trail {
     pub(super) took: bool,
     /// Another log took the framer while there was more in it to hand out.
     pub(super) is_cut_short: bool,
+    /// The open file was empty when it was looked at last.
+    rests_empty: bool,
     /// Nothing is known to be wrong with the file at the path.
     is_trusted: bool,
     /// How often everything had come to a standstill when the file at the path
@@ -164,6 +166,7 @@ impl Trail {
             did_rotate,
             took: false,
             is_cut_short: false,
+            rests_empty: false,
             is_trusted: true,
             seen_awake: 0,
             is_hinted: false,
@@ -387,7 +390,14 @@ impl Trail {
         {
             return Ok(turn);
         }
+        let was_empty = std::mem::take(&mut self.rests_empty);
         match self.read_block(cx)? {
+            Read::More if was_empty && self.may_have_copies(cx)? => {
+                self.open = None;
+                self.is_trusted = false;
+                *cx.is_loaded = false;
+                Ok(Turn::Again)
+            }
             Read::More => Ok(Turn::Take(End::Open)),
             Read::Passed => Ok(Turn::Again),
             Read::End => self.at_end(cx),
@@ -402,6 +412,36 @@ impl Trail {
                 Ok(Turn::Again)
             }
         }
+    }
+
+    /// Nothing was read of the open file, by which it could be told that its
+    /// content was another before.
+    fn has_read_nothing(&self) -> bool {
+        let is_it = |cursor: &Cursor| {
+            cursor.place.offset == 0
+                && cursor.proof.as_ref().is_some_and(|proof| proof.head.len == 0)
+        };
+        self.open.as_ref().is_some_and(|open| open.is_plain())
+            && self.cursor.as_ref().is_some_and(is_it)
+    }
+
+    /// Whether what was in the file when it was begun may have been copied before
+    /// it was cut.
+    fn may_have_copies(&self, cx: &mut Context<'_>) -> Result<bool, SourceError> {
+        let failed = |error| {
+            SourceError::io(format!("cannot look for {}", self.path.display()), error)
+        };
+        let proof = self.cursor.as_ref().and_then(|cursor| cursor.proof.as_ref());
+        let Some(proof) = proof else { return Ok(false) };
+        if cx.folders.is_alone(&self.path).map_err(failed)? {
+            return Ok(false);
+        }
+        let family = cx.folders.family(&self.path).map_err(failed)?;
+        Ok(family.members.iter().any(|it| {
+            !it.live
+                && it.stamp.inode != proof.inode
+                && compare_times(it.stamp.modified, proof.modified).is_gt()
+        }))
     }
 
     /// Up to where the open file was read.
@@ -534,6 +574,7 @@ impl Trail {
         self.seen_awake = cx.standstills;
         self.changed_since = None;
         self.is_trusted = true;
+        self.rests_empty = self.has_read_nothing();
         if self.work.as_ref().is_some_and(|work| work.torn.is_none()) {
             self.work = None;
         }
