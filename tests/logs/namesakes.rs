@@ -17,7 +17,7 @@ fn logs_with_numbers_are_named() {
         let running = ground.start();
         ground.wait_for(&[&first, &second]);
         second.write(20);
-        ground.wait_until_said("worker.1.log is written to, and is not read");
+        ground.wait_until_said("worker.1.log is written to, but by its name");
         running.stop();
         let named = r#"paths: ["logs/*.log", "logs/worker.1.log", "logs/worker.2.log"]"#;
         ground.configure(named, None);

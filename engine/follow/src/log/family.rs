@@ -57,7 +57,6 @@ impl Family {
                 let member = Member::alone(&path, stamp);
                 let member = Member { live: false, is_compressed_live: true, ..member };
                 self.members.push(member);
-                return;
             }
         }
     }

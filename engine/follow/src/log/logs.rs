@@ -60,6 +60,7 @@ pub(super) struct Logs {
 #[derive(Clone, Copy)]
 pub(super) struct Others<'a> {
     index: usize,
+    by_path: &'a HashMap<Arc<Path>, usize>,
     owners: &'a HashMap<(u64, u64), usize>,
     patterns: &'a Patterns,
 }
@@ -70,9 +71,9 @@ impl Others<'_> {
         self.owners.get(&inode).is_some_and(|owner| *owner != self.index)
     }
 
-    /// Whether the file at a path is named as a log of its own.
-    pub(super) fn name(&self, path: &Path) -> bool {
-        self.patterns.is_literal(path)
+    /// Whether the file at a path is followed as a log of its own.
+    pub(super) fn follow(&self, path: &Path) -> bool {
+        self.patterns.is_literal(path) || self.by_path.contains_key(path)
     }
 }
 
@@ -334,8 +335,8 @@ impl Logs {
 
     /// A log, and what it has to know of the others.
     pub(super) fn trail_and_others(&mut self, index: usize) -> (&mut Trail, Others<'_>) {
-        let Self { trails, owners, patterns, .. } = self;
-        (&mut trails[index], Others { index, owners, patterns })
+        let Self { trails, by_path, owners, patterns, .. } = self;
+        (&mut trails[index], Others { index, by_path, owners, patterns })
     }
 
     /// Looks at files that were found or have changed.

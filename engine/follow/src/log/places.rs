@@ -82,6 +82,10 @@ pub(super) fn find(
     let mut places = Settled::new();
     for path in paths {
         let cursor = before.get(&Some(path.clone()));
+        if *wanted == Start::Now && log.is_none() && !path.is_file() {
+            // It is gone, and at its end.
+            continue;
+        }
         let place = match (wanted, log) {
             (Start::Oldest, _) => Cursor::unproved(start(&path, cursor)),
             (Start::Now, _) => proved(&path, end(&path, cursor)?)?,

@@ -207,7 +207,7 @@ impl LogReader {
 
     fn after(&mut self, index: usize, turn: Turn, now: Instant) -> Work {
         self.was_read = matches!(turn, Turn::Take(_));
-        self.note_passed(index);
+        self.note_passed(index, matches!(turn, Turn::Rest(_)));
         self.troubles.remove(&index);
         match turn {
             Turn::Take(end) => {
@@ -226,7 +226,7 @@ impl LogReader {
                 if self.logs.settle_owner(index) {
                     self.again(index);
                 } else {
-                    self.timers.insert((now + OWNED_REST, index));
+                    self.set_timer(index, now + OWNED_REST, true);
                 }
                 Work::More
             }
@@ -236,11 +236,7 @@ impl LogReader {
             }
             Turn::Rest(rest) => {
                 if let Some(until) = rest.until {
-                    let timers = match rest.is_leisurely {
-                        false => &mut self.timers,
-                        true => &mut self.leisurely,
-                    };
-                    timers.insert((until.max(now), index));
+                    self.set_timer(index, until.max(now), rest.is_leisurely);
                 }
                 if let Some(what) = rest.waiting_for {
                     self.troubles.insert(index, Trouble { what, failures: 0 });
@@ -250,9 +246,10 @@ impl LogReader {
         }
     }
 
-    fn note_passed(&mut self, index: usize) {
+    /// What is in trouble does not keep the others from being begun with.
+    fn note_passed(&mut self, index: usize, rests: bool) {
         if let Some(to_pass) = &mut self.to_pass
-            && !self.logs.trail_mut(index).passes_over()
+            && (rests || !self.logs.trail_mut(index).passes_over())
         {
             to_pass.remove(&index);
         }
@@ -268,11 +265,22 @@ impl LogReader {
     fn failed(&mut self, index: usize, error: &SourceError, now: Instant) {
         let failures = self.troubles.get(&index).map_or(0, |it| it.failures) + 1;
         self.was_read = false;
-        self.note_passed(index);
+        self.note_passed(index, true);
         let (first, most) = FAILED_REST;
         let rest = first.saturating_mul(1 << failures.min(16)).min(most);
-        self.timers.insert((now + rest, index));
+        self.set_timer(index, now + rest, false);
         self.troubles.insert(index, Trouble { what: error.to_string(), failures });
+    }
+
+    /// Each log has one timer, the last that was set.
+    fn set_timer(&mut self, index: usize, time: Instant, is_leisurely: bool) {
+        let before = self.logs.trail_mut(index).timer.replace(time);
+        if let Some(before) = before {
+            self.timers.remove(&(before, index));
+            self.leisurely.remove(&(before, index));
+        }
+        let timers = if is_leisurely { &mut self.leisurely } else { &mut self.timers };
+        timers.insert((time, index));
     }
 
     fn take_due(&mut self, now: Instant) {
@@ -325,6 +333,9 @@ impl LogReader {
             let trail = self.logs.trail_mut(oldest);
             if oldest != index && trail.close() {
                 trail.is_listed_open = false;
+            } else if oldest != index && trail.let_go() {
+                trail.is_listed_open = false;
+                self.begins.push_back(oldest);
             } else {
                 self.opened.push_back(oldest);
             }

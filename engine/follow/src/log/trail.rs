@@ -55,6 +55,8 @@ pub(super) struct Trail {
     work: Option<Box<Work>>,
     /// How the file at the path looked at the last scan or hint.
     pub(super) seen: Stamp,
+    /// When it looks again without a reason.
+    pub(super) timer: Option<Instant>,
     /// It waits for its turn.
     pub(super) is_ready: bool,
     /// Its open file is counted.
@@ -176,6 +178,7 @@ impl Trail {
             pass_until: 0,
             work: None,
             seen: Stamp::unknown(),
+            timer: None,
             is_ready: false,
             is_listed_open: false,
             is_found: false,
@@ -265,6 +268,16 @@ impl Trail {
             self.open = None;
         }
         !is_needed
+    }
+
+    /// Lets go of a file that is deleted and was read to its end, although somebody
+    /// may write to it still. Returns whether it was one.
+    pub(super) fn let_go(&mut self) -> bool {
+        let is_held = self.work.as_ref().is_some_and(|work| work.held.is_some());
+        if is_held {
+            self.leave();
+        }
+        is_held
     }
 
     /// Something changed at the path or beside it.
@@ -524,7 +537,7 @@ impl Trail {
 
     /// What is left at the end of the live file waits for the rest of it, within
     /// bounds where they were asked for.
-    fn torn(&mut self, cx: &mut Context<'_>) -> Result<Turn, SourceError> {
+    fn torn(&mut self, cx: &Context<'_>) -> Result<Turn, SourceError> {
         let settings = cx.settings;
         let now = cx.now;
         let place = self.cursor.as_ref().map_or(0, |cursor| cursor.place.offset);
@@ -554,11 +567,12 @@ impl Trail {
                 continue;
             }
             if now >= since + wait {
-                torn.taken.push(end);
                 if !is_loaded {
-                    // Another log used the framer since.
-                    self.read_block(cx)?;
+                    // Another log used the framer since: it is read again first.
+                    self.is_cut_short = true;
+                    return Ok(Turn::Again);
                 }
+                torn.taken.push(end);
                 return Ok(Turn::Take(end));
             }
             until = Some(until.map_or(since + wait, |it| it.min(since + wait)));

@@ -4,6 +4,7 @@ use super::Logs;
 use crate::file::Stamp;
 use crate::log::decide::Match;
 use crate::log::examine;
+use crate::log::family::was_born_after;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,7 +38,10 @@ impl Logs {
         let Some(cursor) = self.trails[from].place_in(stamp.inode).cloned() else {
             return Ok(None);
         };
-        let is_it = examine::plain_file(path, stamp, &cursor)? == Match::Yes;
+        let is_new = cursor.proof.as_ref().is_some_and(|proof| {
+            fs::metadata(path).is_ok_and(|it| was_born_after(&it, proof.modified))
+        });
+        let is_it = !is_new && examine::plain_file(path, stamp, &cursor)? == Match::Yes;
         Ok(is_it.then(|| Move { from, cursor, to: path.to_owned(), stamp }))
     }
 

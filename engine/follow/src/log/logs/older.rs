@@ -11,6 +11,7 @@ use crate::log::decide::Match;
 use crate::log::examine;
 use crate::log::names;
 use std::ffi::OsStr;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -42,16 +43,23 @@ impl Logs {
         else {
             return;
         };
-        // While the log has not come to the file at its path, it may read this one.
-        let is_passed = proof.head.len > 0
-            && proof.inode == trail.seen.inode
-            && stamp.inode != proof.inode
-            && stamp.modified > proof.modified
-            && examine::plain_file(path, stamp, cursor).is_ok_and(|it| it == Match::No);
-        if is_passed {
+        let Ok(live) = fs::metadata(log).map(|metadata| Stamp::of(&metadata)) else {
+            return;
+        };
+        // What was rotated was written to before what came after it.
+        let is_copy = || {
+            proof.head.len > 0
+                && examine::plain_file(path, stamp, cursor)
+                    .is_ok_and(|it| it != Match::No)
+        };
+        let is_alive = stamp.modified > live.modified
+            && ![proof.inode, live.inode].contains(&stamp.inode)
+            && !is_copy();
+        if is_alive {
             let what = format!(
-                "{} is written to, and is not read: by its name it is an older file of \
-                 {}. If it is a log of its own, name it in `paths`, without wildcards",
+                "{} is written to, but by its name it is an older file of {}: what comes \
+                 to it is not read. If it is a log of its own, name it in `paths`, \
+                 without wildcards",
                 path.display(),
                 log.display()
             );

@@ -9,7 +9,7 @@ use crate::log::family::{Family, Member};
 use crate::log::lines::{End, Lines};
 use crate::log::open::{Open, Read};
 use crate::log::settings::OnDeleted;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tripline_api::{Cursor, Gap, GapKind, Place, Proof, SourceError, Start};
 
 /// A folder that is in motion is looked at again after this long.
@@ -97,19 +97,30 @@ impl Trail {
             Decision::Wait(None) if self.is_at_no_path(&family) => self.part_from(cx),
             Decision::Wait(None) => {
                 let broken = self.work.as_ref().and_then(|work| work.broken.clone());
+                if broken.is_none() && self.open.as_ref().is_some_and(|it| !it.is_plain())
+                {
+                    // There is nothing more to come from a compressed file.
+                    self.open = None;
+                }
                 Ok(self.at_rest(None, broken))
             }
             Decision::Wait(why) => Ok(self.at_rest(Some(cx.now + WAIT), why)),
         }
     }
 
-    /// The files of the log. One that is named as a log of its own is none of
-    /// them.
+    /// The files of the log. One that is followed as a log of its own is none of
+    /// them, but for that of the place, as long as it is not the other's.
     fn family(&self, cx: &mut Context<'_>) -> Result<Family, SourceError> {
         let mut family = cx.folders.family(&self.path).map_err(|error| {
             SourceError::io(format!("cannot look for {}", self.path.display()), error)
         })?;
-        family.members.retain(|member| member.live || !cx.others.name(&member.path));
+        let cursor = self.cursor.as_ref();
+        family.members.retain(|member| {
+            let inode = member.stamp.inode;
+            member.live
+                || !cx.others.follow(&member.path)
+                || !cx.others.own(inode) && cursor.is_some_and(|it| is_in(it, inode))
+        });
         Ok(family)
     }
 
@@ -144,14 +155,14 @@ impl Trail {
         }
         let count = family.members.len();
         family.add_compressed(&self.path);
-        let (at, mut files) = self.situation(family, cx);
+        let (_, files) = self.situation(family, cx);
         let is_mine = |it: &Candidate| matches!(it.mine, Match::Yes | Match::Unknown);
-        if !files.last().is_some_and(is_mine) {
-            // Somebody's copy.
-            files.truncate(count);
-            family.members.truncate(count);
-        }
-        (at, files)
+        // The others are somebody's copies.
+        let mine = files[count..].iter().position(is_mine).map(|at| count + at);
+        let mine = mine.map(|at| family.members.swap_remove(at));
+        family.members.truncate(count);
+        family.members.extend(mine);
+        self.situation(family, cx)
     }
 
     /// Whether the open file has no name any more that belongs to the log, but for
@@ -170,7 +181,8 @@ impl Trail {
         let is_plain = self.open.as_ref().is_some_and(|open| open.is_plain());
         if is_plain && let Some((links, size)) = deleted {
             if links > 0 {
-                return Ok(self.at_rest(None, None));
+                // Moved elsewhere: it may be deleted there.
+                return Ok(leisurely(cx.now + HELD_QUIET));
             }
             let held = &mut self.work().held;
             if held.is_none_or(|(_, before)| before != size) {
@@ -178,11 +190,7 @@ impl Trail {
             }
             let until = held.map_or(cx.now, |(since, _)| since + HELD_QUIET);
             if cx.now < until {
-                return Ok(Turn::Rest(Rest {
-                    until: Some(until),
-                    is_leisurely: true,
-                    waiting_for: None,
-                }));
+                return Ok(leisurely(until));
             }
         }
         if let Some(turn) = self.finish(cx)? {
@@ -402,7 +410,8 @@ impl Trail {
         if unread == 0 || is_kept {
             return Ok(None);
         }
-        let family = self.family(cx)?;
+        let mut family = self.family(cx)?;
+        family.add_compressed(&self.path);
         let (_, files) = self.situation(&family, cx);
         if files.iter().any(|it| matches!(it.mine, Match::Yes | Match::Unknown)) {
             // It was compressed: nothing is lost.
@@ -481,6 +490,11 @@ impl Trail {
             ),
         }
     }
+}
+
+/// A rest until then, for which nobody needs to wait.
+const fn leisurely(until: Instant) -> Turn {
+    Turn::Rest(Rest { until: Some(until), is_leisurely: true, waiting_for: None })
 }
 
 /// A place where nothing was read yet: in this file, or in what is written from
