@@ -3,6 +3,7 @@
 //! While nothing is wrong it is read here. What becomes of it when the file is
 //! no longer where it was is found out in `look.rs`.
 
+mod leave;
 mod look;
 
 use super::examine::{Known, Verifying};
@@ -270,16 +271,6 @@ impl Trail {
         !is_needed
     }
 
-    /// Lets go of a file that is deleted and was read to its end, although somebody
-    /// may write to it still. Returns whether it was one.
-    pub(super) fn let_go(&mut self) -> bool {
-        let is_held = self.work.as_ref().is_some_and(|work| work.held.is_some());
-        if is_held {
-            self.leave();
-        }
-        is_held
-    }
-
     /// Something changed at the path or beside it.
     pub(super) fn hint(&mut self, now: Instant) {
         self.is_hinted = true;
@@ -290,26 +281,6 @@ impl Trail {
     pub(super) fn place_in(&self, inode: (u64, u64)) -> Option<&Cursor> {
         let inherited = self.inherits.as_deref().filter(|it| is_in(it, inode));
         inherited.or_else(|| self.cursor.as_ref().filter(|it| is_in(it, inode)))
-    }
-
-    /// The file with this inode was renamed to another path that is followed,
-    /// and is read there from now on.
-    pub(super) fn give_away(&mut self, inode: (u64, u64)) {
-        if self.inherits.as_deref().is_some_and(|it| is_in(it, inode)) {
-            self.inherits = None;
-            return;
-        }
-        self.leave();
-    }
-
-    /// Leaves the file of the cursor. The next one begins at its start.
-    fn leave(&mut self) {
-        let Some(cursor) = self.cursor.take() else { return };
-        let next = Place::start_of(self.era, cursor.place.sequence + 1);
-        self.cursor = Some(look::nothing_read_after(&cursor, next));
-        self.did_rotate = true;
-        self.open = None;
-        self.work = None;
     }
 
     /// The file at the path was read so far under another path.

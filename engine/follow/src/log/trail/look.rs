@@ -1,15 +1,14 @@
 //! Where a log goes on when its file is not where it was: rotated, cut,
 //! compressed, deleted, or not yet begun.
 
-use super::{Context, Rest, Trail, Turn, is_in};
+use super::{Context, Trail, Turn, is_in};
 use crate::file::{Stamp, compare_times};
 use crate::log::decide::{Candidate, Decision, Match, Position, decide, is_cut, mine};
 use crate::log::examine::Verifying;
 use crate::log::family::{Family, Member};
-use crate::log::lines::{End, Lines};
-use crate::log::open::{Open, Read};
-use crate::log::settings::OnDeleted;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use crate::log::lines::Lines;
+use crate::log::open::Open;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tripline_api::{Cursor, Gap, GapKind, Place, Proof, SourceError, Start};
 
 /// A folder that is in motion is looked at again after this long.
@@ -20,9 +19,6 @@ const DOUBT: Duration = Duration::from_millis(200);
 const AWAKE: Duration = Duration::from_secs(3);
 /// While something is in the way, it is looked for this often without a hint.
 const WAIT: Duration = Duration::from_millis(500);
-/// A deleted file that was read to its end is held open this long after the last
-/// write to it.
-const HELD_QUIET: Duration = Duration::from_secs(15 * 60);
 
 impl Trail {
     /// Looks at all files of the log and goes on where the place is.
@@ -110,7 +106,7 @@ impl Trail {
 
     /// The files of the log. One that is followed as a log of its own is none of
     /// them, but for that of the place, as long as it is not the other's.
-    fn family(&self, cx: &mut Context<'_>) -> Result<Family, SourceError> {
+    pub(super) fn family(&self, cx: &mut Context<'_>) -> Result<Family, SourceError> {
         let mut family = cx.folders.family(&self.path).map_err(|error| {
             SourceError::io(format!("cannot look for {}", self.path.display()), error)
         })?;
@@ -165,43 +161,7 @@ impl Trail {
         self.situation(family, cx)
     }
 
-    /// Whether the open file has no name any more that belongs to the log, but for
-    /// that of what it was compressed to, and no other is at the path.
-    fn is_at_no_path(&self, family: &Family) -> bool {
-        let Some(open) = &self.open else { return false };
-        let is_it = |it: &Member| it.stamp.inode == open.inode && !it.is_compressed_live;
-        !family.has_live() && !family.members.iter().any(is_it)
-    }
-
-    /// The file was read to its end, nothing stands at the path, and no older file
-    /// of the log comes after it: it is let go, once nobody can write to it or has
-    /// done so for long. What comes next is begun at its start.
-    fn part_from(&mut self, cx: &mut Context<'_>) -> Result<Turn, SourceError> {
-        let deleted = self.open.as_ref().and_then(|open| open.links_and_size());
-        let is_plain = self.open.as_ref().is_some_and(|open| open.is_plain());
-        if is_plain && let Some((links, size)) = deleted {
-            if links > 0 {
-                // Moved elsewhere: it may be deleted there.
-                return Ok(leisurely(cx.now + HELD_QUIET));
-            }
-            let held = &mut self.work().held;
-            if held.is_none_or(|(_, before)| before != size) {
-                *held = Some((cx.now, size));
-            }
-            let until = held.map_or(cx.now, |(since, _)| since + HELD_QUIET);
-            if cx.now < until {
-                return Ok(leisurely(until));
-            }
-        }
-        if let Some(turn) = self.finish(cx)? {
-            return Ok(turn);
-        }
-        self.leave();
-        *cx.is_loaded = false;
-        Ok(Turn::Begins)
-    }
-
-    fn situation(
+    pub(super) fn situation(
         &mut self,
         family: &Family,
         cx: &Context<'_>,
@@ -376,75 +336,6 @@ impl Trail {
         Ok(Turn::Begins)
     }
 
-    /// Hands out what is left of the open file, which has a successor with
-    /// content: whoever wrote the one writes the other now.
-    fn finish(&mut self, cx: &mut Context<'_>) -> Result<Option<Turn>, SourceError> {
-        let Some(open) = &mut self.open else { return Ok(None) };
-        if open.is_plain() {
-            match open.read_plain(cx.lines, usize::MAX)? {
-                Read::More => return Ok(Some(Turn::Take(End::Open))),
-                Read::Changed => {
-                    self.open = None;
-                    return Ok(Some(Turn::Again));
-                }
-                _ => {}
-            }
-        }
-        let lines = open.own_lines().unwrap_or(cx.lines);
-        let is_left = lines.rest_bytes() > 0;
-        Ok(is_left.then_some(Turn::Take(End::Final)))
-    }
-
-    /// Nothing links to the open file any more, and no copy of it was found:
-    /// whether what was not read of it is given up.
-    pub(super) fn release(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Result<Option<Turn>, SourceError> {
-        let Some(open) = &self.open else { return Ok(None) };
-        let Some((0, size)) = open.links_and_size() else { return Ok(None) };
-        let Some(before) = self.cursor.clone() else { return Ok(None) };
-        let unread = size.saturating_sub(before.place.offset);
-        let is_kept = cx.settings.on_deleted == OnDeleted::Drain
-            && unread <= cx.settings.held_bytes_max;
-        if unread == 0 || is_kept {
-            return Ok(None);
-        }
-        let mut family = self.family(cx)?;
-        family.add_compressed(&self.path);
-        let (_, files) = self.situation(&family, cx);
-        if files.iter().any(|it| matches!(it.mine, Match::Yes | Match::Unknown)) {
-            // It was compressed: nothing is lost.
-            return Ok(None);
-        }
-        let to = Place::start_of(self.era, before.place.sequence + 1);
-        let why = format!(
-            "{} was deleted before it was read to its end: {unread} bytes of it were \
-             given up",
-            self.path.display()
-        );
-        let repair = "keep rotated files until they are read, or allow more to be held \
-            (`on_deleted: Drain`, `held_bytes_max`)";
-        self.open = None;
-        self.work = None;
-        self.did_rotate = true;
-        let next = nothing_read_after(&before, to);
-        let proof = next.proof.clone();
-        self.cursor = Some(next);
-        Ok(Some(Turn::Gap(Box::new(Gap {
-            source: cx.settings.id.clone(),
-            log: Some(self.path.clone()),
-            kind: GapKind::Deleted,
-            from: before.place,
-            to,
-            proof,
-            missing: None,
-            bytes: Some(unread),
-            why,
-            repair: repair.to_owned(),
-        }))))
-    }
-
     fn in_words(
         &self,
         kind: GapKind,
@@ -490,11 +381,6 @@ impl Trail {
             ),
         }
     }
-}
-
-/// A rest until then, for which nobody needs to wait.
-const fn leisurely(until: Instant) -> Turn {
-    Turn::Rest(Rest { until: Some(until), is_leisurely: true, waiting_for: None })
 }
 
 /// A place where nothing was read yet: in this file, or in what is written from
