@@ -3,9 +3,11 @@
 
 use super::ground::{Ground, PATIENCE, on_each, pause};
 use super::lines::{Delivered, Writer, in_short};
+use super::trouble::gives_up_rights;
 use crate::fault::{Fault, Shim};
 use crate::site::wait_until;
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 const EIO: i32 = 5;
@@ -211,6 +213,44 @@ fn a_place_that_was_set_is_found_in_the_rotated_file() {
         let delivered = ground.delivered();
         assert_eq!(delivered.missing(&writer), [0; 0], "{ground}");
         assert_eq!(delivered.duplicates(), 20, "{ground}: those behind the place");
+        assert_eq!(ground.gaps().len(), 0, "{ground}");
+    });
+}
+
+/// One of the logs may not be read when the source is begun with. The others are
+/// begun with all the same: one that is made while no daemon runs comes from its
+/// start.
+#[test]
+fn now_does_not_wait_for_a_log_that_may_not_be_read() {
+    on_each(|ground| {
+        ground.configure(r#"paths: ["logs/*.log"], start: Now"#, None);
+        let command = || {
+            let mut command = ground.command(&["run"]);
+            let is_root = rustix::process::geteuid().is_root();
+            (!is_root || gives_up_rights(ground, &mut command)).then_some(command)
+        };
+        let Some(mut first) = command() else { return };
+        let mut old = Writer::new(1, &ground.log("a.log"));
+        old.raw(b"x\nx\n");
+        let shut = ground.log("shut.log");
+        fs::write(&shut, "x\n").unwrap();
+        fs::set_permissions(&shut, fs::Permissions::from_mode(0o000)).unwrap();
+        let running = ground.start_with(&mut first);
+        ground.wait_until_it_waits_for("ermission denied");
+        let passed = || ground.places().iter().any(|place| place["offset"] == 4);
+        assert!(wait_until(PATIENCE, passed), "{ground}: {:?}", ground.places());
+        old.write(20);
+        ground.wait_for(&[&old]);
+        running.stop();
+        let mut new = Writer::new(2, &ground.log("new.log"));
+        new.write(20);
+        old.write(20);
+        let running = ground.start_with(&mut command().unwrap());
+        ground.wait_for(&[&old, &new]);
+        running.stop();
+        let delivered = ground.delivered();
+        delivered.assert_complete(&[&old, &new], 0, ground);
+        assert_eq!(delivered.bare, 0, "{ground}: what was there came");
         assert_eq!(ground.gaps().len(), 0, "{ground}");
     });
 }

@@ -1,7 +1,7 @@
 //! Lines as programs write them: many at a time, in pieces, and without an end.
 
 use super::ground::{PATIENCE, on_each, pause, stays};
-use super::lines::Writer;
+use super::lines::{Delivered, Writer};
 use super::receiver::Receiver;
 use crate::site::wait_until;
 use std::fs;
@@ -189,5 +189,38 @@ fn lines_behind_one_that_is_cut_come_at_once() {
         let texts = ground.printed_texts();
         let short = texts.iter().filter(|text| *text == "x").count();
         assert_eq!((texts.len(), short), (3 * 8, 2 * 8), "{ground}");
+    });
+}
+
+/// What belongs together is longer than what is read at once, and waits for its
+/// end beside a log that is written to all the time: it comes in one piece.
+#[test]
+fn a_long_group_comes_whole_beside_a_busy_log() {
+    on_each(|ground| {
+        ground.configure(r#"paths: ["logs/*.log"], join: Indent, join_wait: "1s""#, None);
+        let mut group = "head\n".to_owned();
+        group.push_str(&format!(" {}\n", "x".repeat(99)).repeat(7000));
+        fs::write(ground.log("a.log"), &group).unwrap();
+        let mut busy = Writer::new(1, &ground.log("b.log"));
+        let of_group = || -> Vec<_> {
+            let printed = ground.printed().into_iter();
+            let printed = printed.filter(|entry| entry.path().ends_with("a.log"));
+            printed.map(|entry| entry.text()).collect()
+        };
+        let running = ground.start();
+        let comes = wait_until(PATIENCE, || {
+            busy.write(1);
+            !of_group().is_empty()
+        });
+        assert!(comes, "{ground}");
+        busy.write(1);
+        ground.wait_for(&[&busy]);
+        running.stop();
+        ground.catch_up();
+        let lengths: Vec<_> = of_group().iter().map(String::len).collect();
+        assert!(of_group() == [group.trim_end()], "{ground}: {lengths:?}");
+        let mut texts = ground.printed_texts();
+        texts.retain(|text| !text.starts_with("head"));
+        Delivered::new(&texts, ground).assert_complete(&[&busy], 0, ground);
     });
 }

@@ -7,6 +7,7 @@ use super::receiver::Receiver;
 use crate::site::wait_until;
 use std::fs::{self, File};
 use std::io::{PipeReader, Read as _, Write as _};
+use std::process::Command;
 use std::time::Duration;
 
 /// More than fits into a batch and all buffers on the way.
@@ -117,6 +118,37 @@ fn a_file_that_comes_and_goes_meanwhile_is_a_gap() {
         let gaps = ground.gaps();
         assert!(gaps.len() == 1 && gaps[0].kind() == "missing", "{ground}: {gaps:?}");
         ground.assert_settled();
+    });
+}
+
+/// A file is to be given up when it is deleted, and is compressed while it is
+/// far from read: what is left stands in the compressed one, and all of it comes.
+#[test]
+fn a_file_that_was_compressed_is_not_given_up() {
+    on_each(|ground| {
+        let source = r#"paths: ["logs/*.log"], held_bytes_max: 1000"#;
+        ground.configure_with(source, r#""audit": Print(from: ["logs"], to: "-")"#);
+        let (taken, given) = std::io::pipe().unwrap();
+        let printed = File::create(ground.out("printed.jsonl")).unwrap();
+        let path = ground.log("app-2026-01-01.log");
+        let mut writer = Writer::new(1, &path);
+        for _ in 0..600 {
+            let line = writer.line(10_000);
+            writer.raw(&line);
+        }
+        std::thread::scope(|scope| {
+            let running = ground.start_with(ground.command(&["run"]).stdout(given));
+            scope.spawn(|| take_slowly(taken, printed));
+            let is_at_it = || ground.printed().len() > 20;
+            assert!(wait_until(PATIENCE, is_at_it), "{ground}");
+            let gzip = Command::new("gzip").arg("-1").arg(&path).status().unwrap();
+            assert!(gzip.success(), "{ground}");
+            assert!(ground.printed().len() < 500, "{ground}: was read too soon");
+            ground.wait_for(&[&writer]);
+            running.stop();
+        });
+        ground.delivered().assert_complete(&[&writer], 0, ground);
+        assert_eq!(ground.gaps().len(), 0, "{ground}");
     });
 }
 

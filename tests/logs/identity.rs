@@ -120,6 +120,26 @@ fn a_new_file_may_have_the_number_and_the_beginning_of_a_deleted_one() {
     });
 }
 
+/// A log that was deleted and one with another name, which has its number, begin
+/// alike. It is no rename: the new one is read from its start.
+#[test]
+fn a_log_of_another_name_may_have_the_number_of_a_deleted_one() {
+    on_each(|ground| {
+        ground.configure(r#"paths: ["logs/*.log"]"#, None);
+        let new = ground.root().join("new");
+        fs::write(ground.log("job1.log"), "job begins\n").unwrap();
+        ground.catch_up();
+        let old = inode(&ground.log("job1.log"));
+        fs::remove_file(ground.log("job1.log")).unwrap();
+        create_with_inode(ground, &new, old);
+        fs::write(&new, "job begins\njob works\n").unwrap();
+        fs::rename(&new, ground.log("job2.log")).unwrap();
+        ground.catch_up();
+        let texts = ground.printed_texts();
+        assert_eq!(texts, ["job begins", "job begins", "job works"], "{ground}");
+    });
+}
+
 /// Two logs with the same content are two logs, whatever becomes of one.
 #[test]
 fn two_files_may_have_the_same_content() {

@@ -18,6 +18,15 @@ const DESCRIPTORS: usize = 256;
 /// How long it may take to read many thousands of them for the first time.
 const A_START: Duration = Duration::from_secs(120);
 
+/// Starts a daemon that may have few descriptors.
+fn start_with_few(ground: &Ground) -> Running<'_> {
+    let mut limited = Command::new("sh");
+    let script = format!("ulimit -n {DESCRIPTORS} && exec \"$@\"");
+    let program = env!("CARGO_BIN_EXE_tripline");
+    limited.args(["-c", &script, "sh", program]);
+    ground.start_with(&mut ground.command_of(limited, &["run"]))
+}
+
 /// Fifty thousand logs at rest (on a disk five thousand, which is slow enough)
 /// and twenty that are written to, with 256 descriptors. A daemon that starts
 /// with all of them unread delivers them all; one that knows them delivers the
@@ -41,17 +50,10 @@ fn many_logs_with_few_descriptors() {
         let mut writers: Vec<_> = (0..20)
             .map(|name| Writer::new(name, &ground.log(&format!("{name}/live.log"))))
             .collect();
-        let start = || {
-            let mut limited = Command::new("sh");
-            let script = format!("ulimit -n {DESCRIPTORS} && exec \"$@\"");
-            let program = env!("CARGO_BIN_EXE_tripline");
-            limited.args(["-c", &script, "sh", program]);
-            ground.start_with(&mut ground.command_of(limited, &["run"]))
-        };
         for is_known in [false, true] {
             writers.iter_mut().for_each(|writer| writer.write(5));
             let began = Instant::now();
-            let mut running = start();
+            let mut running = start_with_few(ground);
             let all: Vec<_> = writers.iter().collect();
             ground.wait_for_within(A_START, &all);
             let took = began.elapsed();
@@ -73,6 +75,35 @@ fn many_logs_with_few_descriptors() {
         let delivered = ground.delivered();
         delivered.assert_complete(&all, 0, ground);
         assert_eq!(delivered.bare, count, "{ground}");
+        assert_eq!(ground.said(), "", "{ground}");
+    });
+}
+
+/// More logs than it may have descriptors come one after the other, and each is
+/// deleted when it was read. Only a few of them are held.
+#[test]
+fn short_lived_logs_leave_no_descriptors_behind() {
+    on_these(&[(Disk::Memory, Watch::Events)], |ground| {
+        ground.configure(r#"paths: ["logs/*.log"]"#, None);
+        let mut writer = Writer::new(1, &ground.log("first.log"));
+        writer.write(1);
+        let mut running = start_with_few(ground);
+        ground.wait_for(&[&writer]);
+        for job in 0..DESCRIPTORS + 50 {
+            let path = ground.log(&format!("job-{job}.log"));
+            writer.reopen(&path);
+            writer.write(1);
+            ground.wait_for(&[&writer]);
+            fs::remove_file(&path).unwrap();
+            let open = running.descriptors();
+            assert!(open < DESCRIPTORS / 2, "{ground}: {open} descriptors");
+        }
+        writer.reopen(&ground.log("last.log"));
+        writer.write(3);
+        ground.wait_for(&[&writer]);
+        running.assert_alive();
+        running.stop();
+        ground.assert_printed(&[&writer]);
         assert_eq!(ground.said(), "", "{ground}");
     });
 }

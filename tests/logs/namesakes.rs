@@ -2,6 +2,7 @@
 
 use super::ground::on_each;
 use super::lines::Writer;
+use std::fs;
 use std::process::Command;
 
 /// By its name a file is an older one of a log. When somebody writes to it that
@@ -102,5 +103,64 @@ fn a_log_of_a_day_that_was_compressed() {
         ground.assert_printed(&[&first, &second]);
         ground.catch_up();
         ground.assert_printed(&[&first, &second]);
+    });
+}
+
+/// The log of which others look like older files comes after them, while it runs
+/// and while it does not. What was read of the others does not come again.
+#[test]
+fn a_log_comes_after_those_that_look_like_its_older_files() {
+    for is_running in [true, false] {
+        on_each(|ground| {
+            ground.configure(r#"paths: ["logs/*.log"]"#, None);
+            let mut first = Writer::new(1, &ground.log("worker.1.log"));
+            let mut second = Writer::new(2, &ground.log("worker.2.log"));
+            first.write(50);
+            second.write(50);
+            let mut running = ground.start();
+            ground.wait_for(&[&first, &second]);
+            let mut base = Writer::new(3, &ground.root().join("new"));
+            base.write(20);
+            let comes = || {
+                let path = ground.log("worker.log");
+                fs::rename(ground.root().join("new"), path).unwrap();
+            };
+            if is_running {
+                comes();
+            } else {
+                running.stop();
+                comes();
+                running = ground.start();
+            }
+            ground.wait_for(&[&base]);
+            base.write(20);
+            ground.wait_for(&[&base]);
+            running.stop();
+            ground.catch_up();
+            ground.delivered().assert_complete(&[&first, &second, &base], 0, ground);
+            assert_eq!(ground.gaps().len(), 0, "{ground}");
+        });
+    }
+}
+
+/// A log is compressed in another way while no daemon runs, and a file of
+/// somebody has the name that is looked for first. The rest is in the right one.
+#[test]
+fn another_compressed_file_does_not_hide_the_right_one() {
+    on_each(|ground| {
+        ground.configure(r#"paths: ["logs/*.log"]"#, None);
+        let path = ground.log("app-2026-01-01.log");
+        let other = ground.log("other");
+        fs::write(&other, "something else\n").unwrap();
+        let mut writer = Writer::new(1, &path);
+        writer.write(50);
+        ground.catch_up();
+        writer.write(50);
+        assert!(Command::new("gzip").arg(&other).status().unwrap().success());
+        fs::rename(ground.log("other.gz"), ground.log("app-2026-01-01.log.gz")).unwrap();
+        assert!(Command::new("xz").arg(&path).status().unwrap().success());
+        ground.catch_up();
+        ground.assert_printed(&[&writer]);
+        assert_eq!(ground.gaps().len(), 0, "{ground}");
     });
 }
