@@ -1,6 +1,6 @@
 //! Lines as programs write them: many at a time, in pieces, and without an end.
 
-use super::ground::{PATIENCE, on_each, pause, stays};
+use super::ground::{Ground, PATIENCE, on_each, pause, stays};
 use super::lines::{Delivered, Writer};
 use super::receiver::Receiver;
 use crate::site::wait_until;
@@ -155,14 +155,17 @@ fn a_line_without_its_end_is_shown_where_that_is_wanted() {
     });
 }
 
+fn eight_logs(ground: &Ground) -> Vec<Writer> {
+    let log = |number| Writer::new(number, &ground.log(&format!("{number}.log")));
+    (0..8).map(log).collect()
+}
+
 /// Lines that take several reads, in several logs at the same time.
 #[test]
 fn long_lines_of_many_logs_come_whole() {
     on_each(|ground| {
         ground.configure(r#"paths: ["logs/*.log"]"#, None);
-        let mut writers: Vec<_> = (0..8)
-            .map(|number| Writer::new(number, &ground.log(&format!("{number}.log"))))
-            .collect();
+        let mut writers = eight_logs(ground);
         for writer in &mut writers {
             for size in [300 << 10, 900 << 10, 10] {
                 let line = writer.line(size);
@@ -179,9 +182,7 @@ fn long_lines_of_many_logs_come_whole() {
 fn lines_behind_one_that_is_cut_come_at_once() {
     on_each(|ground| {
         ground.configure(r#"paths: ["logs/*.log"]"#, None);
-        let mut writers: Vec<_> = (0..8)
-            .map(|number| Writer::new(number, &ground.log(&format!("{number}.log"))))
-            .collect();
+        let mut writers = eight_logs(ground);
         for writer in &mut writers {
             writer.raw(&[b"y".repeat(3 << 20), b"\nx\nx\n".to_vec()].concat());
         }
