@@ -412,15 +412,9 @@ impl Trail {
     /// Whether what was in the file when it was begun may have been copied before
     /// it was cut.
     fn may_have_copies(&self, cx: &mut Context<'_>) -> Result<bool, SourceError> {
-        let failed = |error| {
-            SourceError::io(format!("cannot look for {}", self.path.display()), error)
-        };
         let proof = self.cursor.as_ref().and_then(|cursor| cursor.proof.as_ref());
         let Some(proof) = proof else { return Ok(false) };
-        if cx.folders.is_alone(&self.path).map_err(failed)? {
-            return Ok(false);
-        }
-        let family = cx.folders.family(&self.path).map_err(failed)?;
+        let family = self.family(cx)?;
         Ok(family.members.iter().any(|it| {
             !it.live
                 && it.stamp.inode != proof.inode

@@ -76,12 +76,8 @@ impl Trail {
         );
         let repair = "keep rotated files until they are read, or allow more to be held \
             (`on_deleted: Drain`, `held_bytes_max`)";
-        self.open = None;
-        self.work = None;
-        self.did_rotate = true;
-        let next = nothing_read_after(&before, to);
-        let proof = next.proof.clone();
-        self.cursor = Some(next);
+        self.leave();
+        let proof = self.cursor.as_ref().and_then(|cursor| cursor.proof.clone());
         Ok(Some(Turn::Gap(Box::new(Gap {
             source: cx.settings.id.clone(),
             log: Some(self.path.clone()),
