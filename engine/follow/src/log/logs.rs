@@ -442,6 +442,8 @@ impl Logs {
         self.by_path.insert(path.clone(), index);
         let mut trail = Trail::new(path, era, cursor);
         trail.was_there = self.is_fresh && self.scan.is_first();
+        // It was just looked at, and a scan that begins forgets it.
+        trail.is_found = true;
         self.trails.push(trail);
         index
     }

@@ -446,8 +446,8 @@ impl Reader for LogReader {
         // Events are for what is at rest: while everything is being read for
         // the first time, they would tell of our own opening.
         let began = *self.began.get_or_insert_with(|| self.clock.now());
-        let is_at_work =
-            !self.ready.is_empty() && self.clock.now() < began + WATCH_WITHIN;
+        let is_at_work = (self.logs.is_first_scan() || !self.ready.is_empty())
+            && self.clock.now() < began + WATCH_WITHIN;
         if is_at_work { None } else { self.logs.take_directories() }
     }
 }
