@@ -32,7 +32,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     // log files is made by `tripline_follow::log::FACTORY`.
     let source = tripline_follow::journal::FACTORY.build(
         &Args::new(r#"(path: "journal", rotated: ["checkpoints"])"#),
-        &BuildContext { name: "p4", directory: Path::new(&directory) },
+        &BuildContext {
+            name: "p4",
+            directory: Path::new(&directory),
+            state: Path::new("state"),
+        },
     )?;
 
     // A listener. The engine takes it away, so the counts are shared with it.

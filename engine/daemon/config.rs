@@ -85,6 +85,7 @@ impl Config {
         let outline = Outline::of(&file);
         let mut reading = Reading {
             path: absolute,
+            state: directory.clone(),
             directory,
             registry: *registry,
             is_damaged: problem.is_some() || !outline.problems.is_empty(),
@@ -145,6 +146,8 @@ struct Reading {
     path: PathBuf,
     /// Where relative paths in the file start.
     directory: PathBuf,
+    /// The directory of the state, once it was read.
+    state: PathBuf,
     registry: Registry,
     /// Brackets or commas are wrong, so what seems to be missing may only be
     /// in the wrong place.
@@ -160,6 +163,7 @@ impl Reading {
         let [state, sources, listeners] = self.fields(block);
         // Not one of them is left out because another one is missing.
         let state_path = state.and_then(|field| self.state(field));
+        self.state.clone_from(state_path.as_ref().unwrap_or(&self.directory));
         let names = sources.map(|field| self.names(field));
         let built_sources = sources.map(|field| self.sources(field));
         let built = built_sources.as_deref().unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::testing::{Feed, OwnedBatch};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tripline_api::{
-    Args, Begin, BuildContext, Built, Cursor, Flushed, Gap, GapKind, Listener,
+    Args, ArgsError, Begin, BuildContext, Built, Cursor, Flushed, Gap, GapKind, Listener,
     ListenerFactory, OnGap, Place, Settled,
 };
 
@@ -101,9 +101,7 @@ impl Suite<'_> {
             panic!("{name}: the example starts with another word: {example}")
         });
         let directory = self.directory("example");
-        if let Err(error) =
-            self.factory.build(&Args::new(arguments), &context(&directory))
-        {
+        if let Err(error) = self.build_from(&Args::new(arguments), &directory) {
             panic!("{name}: the example does not build: {error}");
         }
         let left = entries_of(&directory);
@@ -116,8 +114,7 @@ impl Suite<'_> {
         let inner = arguments.trim_end_matches(')');
         let text = format!("{inner}, no_such_argument: 1)");
         let directory = self.directory("refused");
-        let Err(error) = self.factory.build(&Args::new(&text), &context(&directory))
-        else {
+        let Err(error) = self.build_from(&Args::new(&text), &directory) else {
             panic!("{name} takes an argument that is none");
         };
         let at =
@@ -128,7 +125,7 @@ impl Suite<'_> {
         );
         let without = Args::new("(from: [])");
         assert!(
-            self.factory.build(&without, &context(&directory)).is_err(),
+            self.build_from(&without, &directory).is_err(),
             "{name} builds without a source"
         );
     }
@@ -276,11 +273,16 @@ impl Suite<'_> {
     }
 
     fn build(&self, directory: &Path) -> Built {
-        let built =
-            self.factory.build(&Args::new(&self.arguments()), &context(directory));
+        let built = self.build_from(&Args::new(&self.arguments()), directory);
         built.unwrap_or_else(|error| {
             panic!("{}: its row's arguments do not build: {error}", self.kind.name)
         })
+    }
+
+    fn build_from(&self, args: &Args<'_>, directory: &Path) -> Result<Built, ArgsError> {
+        let state = directory.join("state");
+        let context = BuildContext { name: "tested", directory, state: &state };
+        self.factory.build(args, &context)
     }
 
     fn arguments(&self) -> String {
@@ -309,10 +311,6 @@ impl Suite<'_> {
     fn must<T>(&self, result: Result<T, impl std::fmt::Display>, what: &str) -> T {
         result.unwrap_or_else(|error| panic!("{}: {what}: {error}", self.kind.name))
     }
-}
-
-const fn context(directory: &Path) -> BuildContext<'_> {
-    BuildContext { name: "tested", directory }
 }
 
 /// Everything the listeners are fed with.

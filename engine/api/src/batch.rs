@@ -2,6 +2,7 @@
 
 use crate::{Cursor, LineTime, Place, SourceId};
 use p4journal::{Marker, NoteKind, Op, Record};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -254,6 +255,19 @@ impl<'a> View<'a> {
             .map(|(_, entry)| entry)
     }
 
+    /// The flags of a view of fewer entries: those with these indexes among the
+    /// handled ones.
+    pub fn flags_of(&self, indexes: Range<usize>) -> Vec<bool> {
+        let mut index = 0;
+        let mut flag = |position: usize| {
+            let is_handled = self.handled.is_none_or(|handled| handled[position]);
+            let is_one = is_handled && indexes.contains(&index);
+            index += usize::from(is_handled);
+            is_one
+        };
+        (0..self.batch.len()).map(&mut flag).collect()
+    }
+
     /// How many entries are handled.
     pub const fn len(&self) -> usize {
         self.len
@@ -307,6 +321,8 @@ mod tests {
         let view = View::some(batch, &[false, true, true]);
         assert_eq!(view.len(), 2);
         assert_eq!(view.entries().next().unwrap().bytes, b"@ex@ 7 100\n");
+        assert_eq!(view.flags_of(1..2), [false, false, true]);
+        assert_eq!(View::all(batch).flags_of(0..2), [true, true, false]);
     }
 
     #[test]

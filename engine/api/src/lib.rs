@@ -7,8 +7,9 @@
 //!   [`ListenerFactory`] from the arguments in the configuration.
 //! * A [`Cursor`] says up to which [`Place`] a listener has settled everything,
 //!   and carries the [`Proof`] with which the place is found again.
-//! * A [`Store`] keeps cursors, states and announced gaps, one transaction a
-//!   commit.
+//! * A [`Letter`] is what a receiver will never take, and was set aside.
+//! * A [`Store`] keeps cursors, states, announced gaps and letters, one transaction
+//!   a commit.
 //!
 //! A listener sees this crate and nothing else of the engine:
 //!
@@ -36,6 +37,7 @@ mod batch;
 mod cursor;
 mod gap;
 mod json;
+mod letter;
 mod line_time;
 mod listener;
 mod place;
@@ -48,6 +50,7 @@ pub use batch::{Batch, Entries, Entry, LogFile, Mark, Span, View};
 pub use cursor::{Cursor, Digest, Proof};
 pub use gap::{Gap, GapKind};
 pub use json::{write_entry, write_gap, write_record};
+pub use letter::{Content, Culprit, Letter, Rejected};
 pub use line_time::{LineTime, TimeFormat, ZoneError};
 pub use listener::{
     Begin, BuildContext, Built, Flushed, ListenError, Listener, ListenerFactory, OnGap,
@@ -58,4 +61,4 @@ pub use source::{
     Again, Behind, Changed, Idle, Reader, Settled, Source, SourceError, SourceFactory,
     Start, Step,
 };
-pub use store::{Change, Key, Progress, State, Store, StoreError};
+pub use store::{Change, Filed, Key, Progress, State, Store, StoreError};

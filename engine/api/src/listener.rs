@@ -1,6 +1,6 @@
 //! What takes entries, and how it is made.
 
-use crate::{Args, ArgsError, Cursor, Entry, Gap, SourceId, View};
+use crate::{Args, ArgsError, Cursor, Entry, Gap, Letter, Rejected, SourceId, View};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -43,7 +43,9 @@ pub trait Listener: Send {
     /// [`ListenError::Lost`]: everything since the last settled place comes
     /// again after a pause. [`ListenError::Retry`]: the same entries come again after a pause, so
     /// what was already done with some of them must be remembered or be
-    /// harmless to repeat. [`ListenError::Stop`]: the lane ends.
+    /// harmless to repeat. [`ListenError::Rejected`]: some will never be taken;
+    /// they are set aside as [`Letter`]s and the others come again.
+    /// [`ListenError::Stop`]: the lane ends.
     fn listen(&mut self, entries: &View<'_>) -> Result<(), ListenError>;
 
     /// Makes everything listened to so far durable, or sets about it.
@@ -55,8 +57,9 @@ pub trait Listener: Send {
     ///
     /// # Errors
     ///
-    /// As for [`listen`](Self::listen); after a `Retry` the lane begins again
-    /// at the last settled place, with a call of [`begin`](Self::begin).
+    /// As for [`listen`](Self::listen), but nothing can be rejected here; after a
+    /// `Retry` the lane begins again at the last settled place, with a call of
+    /// [`begin`](Self::begin).
     fn flush(&mut self) -> Result<Flushed, ListenError> {
         Ok(Flushed::All)
     }
@@ -69,6 +72,26 @@ pub trait Listener: Send {
     /// As for [`flush`](Self::flush).
     fn is_flushed(&mut self) -> Result<bool, ListenError> {
         Ok(true)
+    }
+
+    /// What was set aside since the last call, and is not one of the entries the
+    /// listener [`Rejected`]: a mail that one of its recipients will never get.
+    /// Asked before anything is settled, so that the letters are in the store
+    /// when the cursor passes.
+    fn letters(&mut self) -> Vec<Letter> {
+        Vec::new()
+    }
+
+    /// Delivers once more what the listener made of entries and set aside
+    /// ([`Content::Made`](crate::Content::Made)), when a person asks for it.
+    /// Called on a listener that was built for it and follows nothing.
+    ///
+    /// # Errors
+    ///
+    /// As for [`listen`](Self::listen).
+    fn deliver(&mut self, made: &[u8]) -> Result<(), ListenError> {
+        let _ = made;
+        Err(ListenError::Stop("this listener does not deliver again what it made".into()))
     }
 
     /// Continuity could not be proved, and the listener's `on_gap` says to go
@@ -128,6 +151,11 @@ pub enum ListenError {
     /// It cannot go on without a person; says what that person can do.
     #[error("{0}")]
     Stop(String),
+    /// The receiver will never take some of what it was handed, however often it
+    /// is asked. Not for what a person can mend for all entries, such as a
+    /// password that is refused: that is a [`ListenError::Stop`].
+    #[error("{}", .0.why)]
+    Rejected(Rejected),
 }
 
 impl ListenError {
@@ -177,6 +205,10 @@ pub struct BuildContext<'a> {
     pub name: &'a str,
     /// The directory of the configuration file: relative paths start there.
     pub directory: &'a Path,
+    /// The directory below the engine's own that belongs to this listener alone,
+    /// for what it has to remember. It may not be there yet: whoever needs it
+    /// makes it, for its owner only.
+    pub state: &'a Path,
 }
 
 impl BuildContext<'_> {

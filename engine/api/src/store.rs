@@ -1,10 +1,10 @@
 //! What is kept between two runs.
 
-use crate::{Cursor, Gap, ListenerId, SourceId};
+use crate::{Cursor, Gap, Letter, ListenerId, SourceId};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Keeps cursors, states and announced gaps.
+/// Keeps cursors, states, announced gaps and letters.
 ///
 /// One value owns the store at a time. A [`commit`](Self::commit) is all or
 /// nothing, and when it returns `Ok` it has reached the disk.
@@ -30,6 +30,24 @@ pub trait Store: Send {
     ///
     /// When the store cannot be read.
     fn gaps(&mut self) -> Result<Vec<(Key, Gap)>, StoreError>;
+
+    /// What was set aside and is still there, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    fn letters(&mut self) -> Result<Vec<Filed>, StoreError>;
+}
+
+/// A letter in the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Filed {
+    /// Its number, which no other letter ever gets: a larger one is newer.
+    pub number: u64,
+    /// When it was set aside, or refused last, in seconds since 1970.
+    pub time: i64,
+    /// The letter.
+    pub letter: Letter,
 }
 
 impl dyn Store {
@@ -136,6 +154,17 @@ pub enum Change {
         /// Whose.
         key: Key,
     },
+    /// Something is set aside. One that is there already, of the same place and
+    /// the same kind of content, is replaced and their attempts add up: after a
+    /// crash it comes again.
+    SetAside(Letter),
+    /// A letter was delivered after all, or nobody wants it: it goes away.
+    Unfile {
+        /// Whose.
+        key: Key,
+        /// Its number.
+        number: u64,
+    },
     /// A person moves the cursor. Sets `set_by_hand`, and the state to
     /// [`State::CatchingUp`].
     SetByHand {
@@ -154,7 +183,9 @@ impl Change {
             | Self::State { key, .. }
             | Self::Gap { key, .. }
             | Self::Forget { key }
+            | Self::Unfile { key, .. }
             | Self::SetByHand { key, .. } => key,
+            Self::SetAside(letter) => &letter.key,
         }
     }
 }

@@ -21,6 +21,7 @@ impl Reading {
     pub(super) fn build<T>(
         &mut self,
         entry: &Entry<'_>,
+        below: &str,
         example: &str,
         build: impl Fn(&Args<'_>, &BuildContext<'_>) -> Result<T, ArgsError>,
     ) -> Option<T> {
@@ -34,7 +35,8 @@ impl Reading {
         // A bad name was reported already, in better words than a factory has.
         let name =
             if SourceId::new(&entry.name).is_some() { &entry.name } else { "name" };
-        let context = BuildContext { name, directory: &directory };
+        let state = self.state.join(below).join(name);
+        let context = BuildContext { name, directory: &directory, state: &state };
         // Fields that are there, but blanked out or misspelt.
         let mut excused: Vec<String> = Vec::new();
         let mut blanked = vec![false; block.fields.len()];

@@ -39,9 +39,12 @@ impl Reading {
         for entry in self.entries(field, "source", &kinds) {
             let Some(index) = self.kind(&entry, "source", &kinds) else { continue };
             let factory = registry[index];
-            sources.extend(self.build(&entry, factory.example(), |args, context| {
-                factory.build(args, context)
-            }));
+            sources.extend(self.build(
+                &entry,
+                "sources",
+                factory.example(),
+                |args, context| factory.build(args, context),
+            ));
         }
         sources
     }
@@ -60,9 +63,10 @@ impl Reading {
         for entry in self.entries(field, "listener", &kinds) {
             let Some(index) = self.kind(&entry, "listener", &kinds) else { continue };
             let factory = registry[index];
-            let built = self.build(&entry, factory.example(), |args, context| {
-                factory.build(args, context)
-            });
+            let built =
+                self.build(&entry, "listeners", factory.example(), |args, context| {
+                    factory.build(args, context)
+                });
             if let Some(sources) = sources {
                 self.follows(&entry, built.as_ref(), sources);
             }

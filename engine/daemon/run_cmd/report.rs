@@ -35,6 +35,16 @@ impl Events for Report {
             Event::ListenerRetries { listener, why, after } => {
                 format!("{listener}: {why}; trying again in {after:.1?}")
             }
+            Event::SetAside { listener, id, entries, why } => {
+                let what = match entries {
+                    1 => format!("{id} was"),
+                    n => format!("{n} entries, the first of them {id}, were"),
+                };
+                let config = &self.config;
+                format!(
+                    "{listener}: {what} set aside: {why} (see `tripline dead list {config}`)"
+                )
+            }
             Event::ListenerRecovered { listener } => format!("{listener}: works again"),
             Event::Waiting { listener, source, waiting_for } => {
                 format!("{listener}: {source}: waiting: {waiting_for}")

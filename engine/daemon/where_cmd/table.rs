@@ -143,7 +143,11 @@ mod tests {
 
     fn source() -> Arc<dyn Source> {
         let factory = tripline_follow::ALL.iter().find(|f| f.name() == "Log").unwrap();
-        let context = BuildContext { name: "auth", directory: Path::new("/") };
+        let context = BuildContext {
+            name: "auth",
+            directory: Path::new("/"),
+            state: Path::new("/"),
+        };
         factory.build(&Args::new(r#"(paths: ["/var/log/*.log"])"#), &context).unwrap()
     }
 

@@ -41,7 +41,11 @@ impl Play {
         fs::create_dir(directory.path().join("checkpoints")).unwrap();
         let first = random.below(3);
         let server = Server::new(directory.path(), first);
-        let context = BuildContext { name: "p4", directory: directory.path() };
+        let context = BuildContext {
+            name: "p4",
+            directory: directory.path(),
+            state: directory.path(),
+        };
         let args = r#"(path: "journal", rotated: ["checkpoints"])"#;
         let source =
             tripline_follow::ALL[0].build(&Args::new(args), &context).expect("builds");

@@ -96,7 +96,11 @@ impl Play {
         let directory = scratch(seed);
         let world = World::new(directory.path(), &mut random, is_told);
         let clock = Clock::by_hand();
-        let context = BuildContext { name: "app", directory: directory.path() };
+        let context = BuildContext {
+            name: "app",
+            directory: directory.path(),
+            state: directory.path(),
+        };
         let pattern = random.below(3);
         let args = match pattern {
             0 => r#"(paths: ["app.log"], rotated: ["old"])"#,

@@ -29,6 +29,17 @@ pub enum Event<'a> {
         /// Why, and what to do.
         why: &'a str,
     },
+    /// Entries were set aside: their receiver will never take them.
+    SetAside {
+        /// By which listener.
+        listener: &'a ListenerId,
+        /// The id of the first of them.
+        id: &'a str,
+        /// How many.
+        entries: u64,
+        /// Why.
+        why: &'a str,
+    },
     /// A listener or its source failed and is tried again.
     ListenerRetries {
         /// Which.

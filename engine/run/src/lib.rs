@@ -23,6 +23,7 @@
 
 mod events;
 mod flight;
+mod hunt;
 mod lane;
 mod ledger;
 mod pace;

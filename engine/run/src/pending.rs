@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map;
 use std::path::Path;
 use std::sync::Arc;
-use tripline_api::{Batch, Change, Cursor, Gap, Key};
+use tripline_api::{Batch, Change, Cursor, Gap, Key, Letter};
 
 /// By log; of a journal there is one, under `None`. Only logs with something
 /// in them are here, so its size is that of what came since the last flush.
@@ -45,8 +45,8 @@ impl IntoIterator for Pending {
 /// What is pending of one log.
 #[derive(Debug, Default)]
 pub(crate) struct Part {
-    /// What lies before the cursor and must be told by itself: gaps, and what
-    /// was settled between them. Mostly empty.
+    /// What lies before the cursor and must be told by itself: gaps, what was
+    /// settled between them, and what was set aside. Mostly empty.
     before: Vec<Change>,
     cursor: Option<Cursor>,
     entries: u64,
@@ -80,6 +80,10 @@ impl Part {
         self.before.extend(settled);
         self.before.push(Change::Gap { key, gap });
         self.is_gone = false;
+    }
+
+    pub(crate) fn set_aside(&mut self, letter: Letter) {
+        self.before.push(Change::SetAside(letter));
     }
 
     /// Says what is settled now, in order.

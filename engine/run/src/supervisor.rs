@@ -6,6 +6,7 @@ use crate::ledger::Ledger;
 use crate::status::LaneStatus;
 use crate::track::{Known, Track};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -127,6 +128,7 @@ impl Engine {
     /// refuses a thread. Nothing runs then.
     pub fn start(mut setup: Setup) -> Result<Self, SetupError> {
         let progress = setup.store.progress()?;
+        let letters = letters(&mut *setup.store)?;
         let waker = waker(&setup.options, &setup.events);
         let (stop, stop_receiver) = bounded(0);
         let (changes, changes_receiver) = bounded(MESSAGES_MAX);
@@ -135,6 +137,7 @@ impl Engine {
         for LaneSetup { id, built } in setup.listeners {
             let tracks = tracks(&id, &built.from, &setup.sources, &progress, &waker)?;
             let status: Arc<LaneStatus> = Arc::default();
+            let letters = letters.get(&id).copied().unwrap_or_default();
             prepared.push(Lane {
                 id,
                 listener: built.listener,
@@ -145,6 +148,7 @@ impl Engine {
                 // It gives up in time to come to its own end.
                 flush_within: setup.options.stop_within.mul_f64(0.9),
                 tracks,
+                letters,
                 stop: stop_receiver.clone(),
                 ledger: changes.clone(),
                 events: Arc::clone(&setup.events),
@@ -275,6 +279,15 @@ fn tracks(
         tracks.push(Track::new(key, Arc::clone(source), hints, known, seed));
     }
     Ok(tracks)
+}
+
+/// How many letters each listener has.
+fn letters(store: &mut dyn Store) -> Result<BTreeMap<ListenerId, u64>, StoreError> {
+    let mut letters = BTreeMap::new();
+    for filed in store.letters()? {
+        *letters.entry(filed.letter.key.listener).or_default() += 1;
+    }
+    Ok(letters)
 }
 
 /// What earlier runs left of a source and all its logs.

@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tripline_api::{
-    Again, Batch, Change, Changed, Cursor, Gap, Idle, Key, Reader, Settled, Source, State,
+    Again, Batch, Change, Changed, Cursor, Entry, Gap, Idle, Key, Letter, Reader,
+    Settled, Source, State,
 };
 use tripline_follow::Hints;
 
@@ -173,6 +174,13 @@ impl Track {
     pub(crate) fn passed(&mut self, gap: &Gap) {
         let key = self.key_of(gap.log.clone());
         self.pending.of(gap.log.clone()).passed(key, gap.clone());
+    }
+
+    /// The receiver will never take this entry.
+    pub(crate) fn set_aside(&mut self, entry: &Entry<'_>, why: String, attempts: u32) {
+        let log = entry.log.map(|log| Arc::clone(log.path));
+        let letter = Letter::of(self.key_of(log.clone()), entry, why, attempts);
+        self.pending.of(log).set_aside(letter);
     }
 
     /// Of how many logs there is something that was not flushed.

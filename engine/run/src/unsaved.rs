@@ -22,6 +22,8 @@ pub(crate) struct Unsaved {
     rows: BTreeMap<Key, Row>,
     forgotten: usize,
     states: BTreeMap<Key, Change>,
+    /// What was set aside. A lane stops before it has too many of them.
+    letters: Vec<Change>,
 }
 
 /// What becomes of a row.
@@ -52,6 +54,7 @@ impl Unsaved {
                     self.forgotten += 1;
                 }
             }
+            Change::SetAside(_) | Change::Unfile { .. } => self.letters.push(change),
             // A gap moves the cursor: what was settled before it goes first.
             Change::Gap { ref key, .. } | Change::SetByHand { ref key, .. } => {
                 let settled = self.take(key);
@@ -96,7 +99,7 @@ impl Unsaved {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.gaps.len() + self.rows.len() + self.states.len()
+        self.gaps.len() + self.rows.len() + self.states.len() + self.letters.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -105,8 +108,9 @@ impl Unsaved {
 
     /// All of it, as the store is to take it.
     pub(crate) fn in_order(self) -> Vec<Change> {
-        let mut changes = Vec::from(self.gaps);
-        changes.reserve_exact(self.rows.len() + self.states.len());
+        let mut changes = self.letters;
+        changes.reserve_exact(self.gaps.len() + self.rows.len() + self.states.len());
+        changes.extend(self.gaps);
         changes.extend(self.rows.into_iter().map(|(key, row)| row.into_change(key)));
         changes.extend(self.states.into_values());
         changes

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tripline_api::{
-    Args, Begin, BuildContext, Built, Cursor, Flushed, Gap, ListenError, Listener,
-    ListenerId, OnGap, Place, Source, State, Store as _, View,
+    Args, Begin, BuildContext, Built, Change, Content, Culprit, Cursor, Flushed, Gap,
+    Key, Letter, ListenError, Listener, ListenerId, OnGap, Place, Rejected, Source,
+    State, Store as _, View,
 };
 use tripline_run::{Engine, Event, Events, LaneSetup, Options, Setup};
 use tripline_store::{Effect, Fault, FaultStore, MemoryStore};
@@ -150,6 +151,88 @@ fn what_a_listener_holds_decides_where_it_goes_on() {
     assert_eq!(memory.progress().unwrap()[0].entries_settled, 20);
 }
 
+#[test]
+fn an_entry_that_is_refused_for_good_is_set_aside_alone() {
+    let site = Site::new();
+    (0..1000).for_each(|change| site.append(change));
+    let (picky, seen) = Recorder::new();
+    let (healthy, healthy_seen) = Recorder::new();
+    let picky = picky.with(Behaviour::Refuse("@db.desc@ 500 "));
+    let mut store = MemoryStore::new();
+    let setup = site.setup(
+        vec![("picky", picky), ("healthy", healthy)],
+        Box::new(store.clone()),
+        true,
+    );
+    let mut engine = Engine::start(setup).unwrap();
+    assert!(engine.wait(PATIENCE));
+    assert_eq!(engine.stop().0, Default::default());
+    let mut wanted = healthy_seen.all();
+    let refused = wanted.remove(500);
+    assert_eq!(seen.all(), wanted);
+    assert!(seen.calls() <= 13, "{} requests", seen.calls());
+    let letters = store.letters().unwrap();
+    assert_eq!(letters.len(), 1);
+    let letter = &letters[0].letter;
+    assert_eq!(format!("p4/{}", letter.place.id()), refused);
+    let bytes = b"@pv@ 0 @db.desc@ 500 @text@ \n".to_vec();
+    assert_eq!((&letter.content, letter.entries), (&Content::Entry(bytes), 1));
+    assert_eq!((letter.why.as_str(), letter.key.log.is_none()), ("550 no", true));
+    assert!(letter.attempts > 1, "{}", letter.attempts);
+    let progress = store.progress().unwrap();
+    assert!(progress.iter().all(|p| p.entries_settled == 1000), "{progress:?}");
+    assert!(
+        site.events.has(&format!(
+            "SetAside {{ listener: ListenerId(\"picky\"), id: {refused:?}"
+        )),
+        "no event"
+    );
+}
+
+#[test]
+fn what_is_refused_again_after_a_failure_is_one_letter() {
+    let site = Site::new();
+    (0..3).for_each(|change| site.append(change));
+    let (picky, seen) = Recorder::new();
+    let picky = picky.with(Behaviour::RefuseAndFail("@db.desc@ 1 ", 1));
+    let mut store = MemoryStore::new();
+    site.run_until_idle(picky, &store);
+    assert_eq!(seen.count(), 4, "the two others, twice");
+    let letters = store.letters().unwrap();
+    assert_eq!(letters.len(), 1, "{letters:?}");
+    assert_eq!(letters[0].letter.place.line, 1);
+}
+
+#[test]
+fn a_listener_with_too_many_letters_stops() {
+    let site = Site::new();
+    let key = Key {
+        source: site.source.id().clone(),
+        listener: ListenerId::new("one").unwrap(),
+        log: None,
+    };
+    let letter = |offset| {
+        let place = Place { offset, ..Place::start_of(9, 9) };
+        let content = Content::Entry(Vec::new());
+        let why = String::new();
+        let key = key.clone();
+        Change::SetAside(Letter { key, place, entries: 1, content, why, attempts: 1 })
+    };
+    let mut store = MemoryStore::new();
+    store.commit(&(1..Letter::MAX).map(letter).collect::<Vec<_>>()).unwrap();
+    (0..3).for_each(|change| site.append(change));
+    let (picky, _) = Recorder::new();
+    let picky = picky.with(Behaviour::Refuse("@db.desc@"));
+    let setup = site.setup(vec![("one", picky)], Box::new(store.clone()), true);
+    let mut engine = Engine::start(setup).unwrap();
+    assert!(engine.wait(PATIENCE));
+    let (outcome, _) = engine.stop();
+    assert_eq!(outcome.stopped.len(), 1);
+    let why = &outcome.stopped[0].1;
+    assert!(why.contains("set aside 10000 entries") && why.contains("550 no"), "{why}");
+    assert_eq!(store.progress().unwrap()[0].entries_settled, 0);
+}
+
 struct Site {
     directory: tempfile::TempDir,
     source: Arc<dyn Source>,
@@ -160,7 +243,11 @@ impl Site {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         fs::write(directory.path().join("journal"), "").unwrap();
-        let context = BuildContext { name: "p4", directory: directory.path() };
+        let context = BuildContext {
+            name: "p4",
+            directory: directory.path(),
+            state: directory.path(),
+        };
         let args = Args::new(r#"(path: "journal")"#);
         let source = tripline_follow::ALL[0].build(&args, &context).unwrap();
         Self { directory, source, events: Arc::default() }
@@ -242,6 +329,10 @@ enum Behaviour {
     Block(Receiver<()>),
     Fail(VecDeque<Failure>),
     Panic,
+    /// Will never take what has this text in it.
+    Refuse(&'static str),
+    /// The same, and the first so many flushes fail.
+    RefuseAndFail(&'static str, u32),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -261,6 +352,7 @@ struct Recorder {
 #[derive(Default)]
 struct Seen {
     ids: Vec<String>,
+    calls: usize,
     quiet: Vec<bool>,
 }
 
@@ -312,6 +404,16 @@ impl Listener for Recorder {
                 self.behaviour = Behaviour::Good;
             }
             Behaviour::Panic => panic!("on purpose"),
+            Behaviour::Refuse(text) | Behaviour::RefuseAndFail(text, _) => {
+                self.seen.lock().unwrap().calls += 1;
+                let is_bad = |bytes: &[u8]| {
+                    bytes.windows(text.len()).any(|part| part == text.as_bytes())
+                };
+                if entries.entries().any(|entry| is_bad(entry.bytes)) {
+                    let (what, why) = (Culprit::OneOf, "550 no".to_owned());
+                    return Err(ListenError::Rejected(Rejected { what, why }));
+                }
+            }
             Behaviour::Good | Behaviour::Fail(_) => {}
         }
         self.fails(Failure::Listen)?;
@@ -323,6 +425,10 @@ impl Listener for Recorder {
 
     fn flush(&mut self) -> Result<Flushed, ListenError> {
         self.fails(Failure::Flush)?;
+        if let Behaviour::RefuseAndFail(_, left @ 1..) = &mut self.behaviour {
+            *left -= 1;
+            return Err(ListenError::Lost("on purpose".to_owned()));
+        }
         Ok(Flushed::All)
     }
 
@@ -351,6 +457,10 @@ impl Watcher {
 
     fn all(&self) -> Vec<String> {
         self.seen.lock().unwrap().ids.clone()
+    }
+
+    fn calls(&self) -> usize {
+        self.seen.lock().unwrap().calls
     }
 
     fn quiet(&self) -> Vec<bool> {

@@ -50,6 +50,8 @@ pub(crate) fn apply(progress: &mut Progress, change: &Change) -> Result<(), Stor
         }
         // There is no progress behind it; the store takes it away.
         Change::Forget { .. } => {}
+        // Letters are no progress.
+        Change::SetAside(_) | Change::Unfile { .. } => {}
         Change::SetByHand { cursor, .. } => {
             progress.cursor = Some(cursor.clone());
             progress.set_by_hand = true;

@@ -5,6 +5,7 @@
 //! [`persists`], with a function that opens the same one each time.
 
 pub mod example;
+mod letters;
 mod logs;
 
 use crate::MemoryStore;
@@ -61,6 +62,14 @@ const CASES: &[Case] = &[
     ("a path keeps all its bytes", logs::a_path_keeps_all_its_bytes),
     ("a gap of a log moves its cursor", logs::a_gap_of_a_log_moves_its_cursor),
     ("ten thousand logs are one commit", logs::ten_thousand_logs_are_one_commit),
+    (
+        "letters are kept until they are unfiled",
+        letters::letters_are_kept_until_they_are_unfiled,
+    ),
+    (
+        "what is set aside again is one letter",
+        letters::what_is_set_aside_again_is_one_letter,
+    ),
     ("a long walk agrees with the model", a_long_walk_agrees_with_the_model),
 ];
 
@@ -330,4 +339,5 @@ fn only(store: &mut dyn Store) -> Progress {
 fn assert_same(store: &mut dyn Store, model: &mut dyn Store, when: &str) {
     assert_eq!(progress(store), progress(model), "{when}");
     assert_eq!(gaps(store), gaps(model), "{when}");
+    assert_eq!(letters::letters(store), letters::letters(model), "{when}");
 }

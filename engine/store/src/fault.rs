@@ -1,7 +1,7 @@
 //! A store that fails when it is told to, for tests.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tripline_api::{Change, Gap, Key, Progress, Store, StoreError};
+use tripline_api::{Change, Filed, Gap, Key, Progress, Store, StoreError};
 
 /// Wraps a store and makes commits of one's choice fail.
 ///
@@ -106,6 +106,10 @@ impl<S: Store> Store for FaultStore<S> {
 
     fn gaps(&mut self) -> Result<Vec<(Key, Gap)>, StoreError> {
         self.inner.gaps()
+    }
+
+    fn letters(&mut self) -> Result<Vec<Filed>, StoreError> {
+        self.inner.letters()
     }
 }
 

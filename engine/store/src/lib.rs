@@ -42,6 +42,7 @@ mod change;
 mod directory;
 mod error;
 mod fault;
+mod letters;
 mod lock;
 mod memory;
 mod open;

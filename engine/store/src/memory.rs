@@ -3,7 +3,10 @@
 use crate::change::{apply, nothing_yet};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tripline_api::{Change, Gap, Key, Progress, Store, StoreError};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tripline_api::{
+    Change, Content, Filed, Gap, Key, Letter, Progress, Store, StoreError,
+};
 
 /// Keeps everything in memory.
 ///
@@ -12,13 +15,15 @@ use tripline_api::{Change, Gap, Key, Progress, Store, StoreError};
 /// the handle that committed it, as on a disk.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    content: Arc<Mutex<Content>>,
+    content: Arc<Mutex<Kept>>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Content {
+struct Kept {
     progress: BTreeMap<Key, Progress>,
     gaps: Vec<(Key, Gap)>,
+    letters: Vec<Filed>,
+    last_number: u64,
 }
 
 impl MemoryStore {
@@ -27,7 +32,7 @@ impl MemoryStore {
         Self::default()
     }
 
-    fn content(&self) -> MutexGuard<'_, Content> {
+    fn content(&self) -> MutexGuard<'_, Kept> {
         // The content is replaced as a whole, so a thread that panicked while
         // it had the lock left it sound.
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
@@ -52,14 +57,30 @@ impl Store for MemoryStore {
     fn gaps(&mut self) -> Result<Vec<(Key, Gap)>, StoreError> {
         Ok(self.content().gaps.clone())
     }
+
+    fn letters(&mut self) -> Result<Vec<Filed>, StoreError> {
+        Ok(self.content().letters.clone())
+    }
 }
 
-impl Content {
+impl Kept {
     fn make(&mut self, change: &Change) -> Result<(), StoreError> {
         let key = change.key();
-        if let Change::Forget { .. } = change {
-            self.progress.remove(key);
-            return Ok(());
+        match change {
+            Change::Forget { .. } => {
+                self.progress.remove(key);
+                return Ok(());
+            }
+            Change::SetAside(letter) => {
+                self.set_aside(letter.clone());
+                return Ok(());
+            }
+            Change::Unfile { number, .. } => {
+                let is_it = |it: &Filed| it.number == *number && it.letter.key == *key;
+                self.letters.retain(|filed| !is_it(filed));
+                return Ok(());
+            }
+            _ => {}
         }
         let progress =
             self.progress.entry(key.clone()).or_insert_with(|| nothing_yet(key.clone()));
@@ -70,6 +91,30 @@ impl Content {
             self.forget_old_gaps(key);
         }
         Ok(())
+    }
+
+    fn set_aside(&mut self, letter: Letter) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let time = since.map_or(0, |since| since.as_secs().cast_signed());
+        let is_made = |letter: &Letter| matches!(letter.content, Content::Made(_));
+        let is_same = |filed: &&mut Filed| {
+            let there = &filed.letter;
+            (&there.key, is_made(there)) == (&letter.key, is_made(&letter))
+                && there.place.era == letter.place.era
+                && there.place.sequence == letter.place.sequence
+                && there.place.offset == letter.place.offset
+        };
+        match self.letters.iter_mut().find(is_same) {
+            Some(there) => {
+                let attempts = there.letter.attempts.saturating_add(letter.attempts);
+                there.letter = Letter { attempts, ..letter };
+                there.time = time;
+            }
+            None => {
+                self.last_number += 1;
+                self.letters.push(Filed { number: self.last_number, time, letter });
+            }
+        }
     }
 
     fn forget_old_gaps(&mut self, key: &Key) {

@@ -13,7 +13,11 @@ pub(crate) const FILE: &str = "tripline.db";
 
 /// Each brings the database from the version before to its own, which is its
 /// index and one more. What has been released is never edited.
-const MIGRATIONS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+];
 
 /// The version that this program reads and writes.
 const VERSION: i64 = MIGRATIONS.len() as i64;

@@ -1,6 +1,7 @@
 //! Progress and gaps as rows of the database, both ways.
 
 use crate::change::{apply, nothing_yet};
+use crate::letters;
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 use std::collections::BTreeSet;
@@ -117,6 +118,12 @@ pub(crate) fn make(
             return Ok(());
         }
         Change::Forget { .. } => return Ok(forget_progress(connection, key)?),
+        Change::SetAside(letter) => {
+            return Ok(letters::set_aside(connection, letter, now)?);
+        }
+        Change::Unfile { number, .. } => {
+            return Ok(letters::unfile(connection, key, *number)?);
+        }
         _ => {}
     }
     let mut progress =
@@ -202,7 +209,7 @@ fn settle(
 }
 
 /// How the database names a log; a journal has none.
-fn log_bytes(key: &Key) -> &[u8] {
+pub(crate) fn log_bytes(key: &Key) -> &[u8] {
     key.log.as_ref().map_or(&[], |log| log.as_os_str().as_bytes())
 }
 
@@ -270,7 +277,7 @@ fn read_progress(row: &Row<'_>) -> rusqlite::Result<Progress> {
     })
 }
 
-fn read_key(row: &Row<'_>) -> rusqlite::Result<Key> {
+pub(crate) fn read_key(row: &Row<'_>) -> rusqlite::Result<Key> {
     Ok(Key {
         source: word(row, "source", SourceId::new)?,
         listener: word(row, "listener", ListenerId::new)?,
@@ -343,7 +350,7 @@ fn read_gap(row: &Row<'_>) -> rusqlite::Result<(Key, Gap)> {
 }
 
 /// SQLite has signed numbers only: the bits stay, the sign is ignored.
-fn unsigned(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
+pub(crate) fn unsigned(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(i64::cast_unsigned)
 }
 

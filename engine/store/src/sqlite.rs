@@ -2,11 +2,11 @@
 
 use crate::error::store_error;
 use crate::rows::{self, NotMade};
-use crate::{OpenError, open};
+use crate::{OpenError, letters, open};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tripline_api::{Change, Gap, Key, Progress, Store, StoreError};
+use tripline_api::{Change, Filed, Gap, Key, Progress, Store, StoreError};
 
 /// Keeps everything in `tripline.db` in the state directory.
 ///
@@ -69,6 +69,11 @@ impl Store for SqliteStore {
     fn gaps(&mut self) -> Result<Vec<(Key, Gap)>, StoreError> {
         rows::all_gaps(&self.connection)
             .map_err(|error| store_error("cannot read gaps from", &self.file, error))
+    }
+
+    fn letters(&mut self) -> Result<Vec<Filed>, StoreError> {
+        letters::all(&self.connection)
+            .map_err(|error| store_error("cannot read letters from", &self.file, error))
     }
 }
 

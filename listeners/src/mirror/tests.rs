@@ -457,7 +457,11 @@ fn what_was_lost_between_two_calls_comes_again() {
 #[test]
 fn arguments() {
     let directory = tempfile::tempdir().unwrap();
-    let context = BuildContext { name: "standby", directory: directory.path() };
+    let context = BuildContext {
+        name: "standby",
+        directory: directory.path(),
+        state: directory.path(),
+    };
     let build = |text: &str| {
         Factory.build(&Args::new(text), &context).map_err(|error| error.message)
     };

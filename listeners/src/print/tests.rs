@@ -69,7 +69,10 @@ impl Listener for Nothing {
 }
 
 fn build(arguments: &str, directory: &Path) -> Result<Built, ArgsError> {
-    Factory.build(&Args::new(arguments), &BuildContext { name: "audit", directory })
+    Factory.build(
+        &Args::new(arguments),
+        &BuildContext { name: "audit", directory, state: directory },
+    )
 }
 
 fn feed(source: &str) -> Feed {

@@ -7,7 +7,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A source of all files in a directory.
 fn source(directory: &Path) -> Arc<dyn Source> {
-    let context = tripline_api::BuildContext { name: "p4", directory };
+    let context = tripline_api::BuildContext { name: "p4", directory, state: directory };
     let args = tripline_api::Args::new(r#"(path: "journal")"#);
     crate::ALL[0].build(&args, &context).unwrap()
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 use tripline_api::{
-    Change, Cursor, Gap, GapKind, Key, ListenerId, Place, Proof, SourceId, State,
+    Change, Content, Cursor, Gap, GapKind, Key, Letter, ListenerId, Place, Proof,
+    SourceId, State,
 };
 
 /// A key of two valid names.
@@ -58,6 +59,22 @@ pub fn gap(key: &Key, number: u64) -> Gap {
     }
 }
 
+/// A letter of an entry whose place depends on the number.
+pub fn letter(key: &Key, number: u64) -> Letter {
+    let bytes = vec![0, 0xff, b'\n', number as u8];
+    Letter {
+        key: key.clone(),
+        place: Place { era: number, sequence: number / 2, offset: number, line: 3 },
+        entries: 1 + number % 1000,
+        content: match number % 2 {
+            0 => Content::Entry(bytes),
+            _ => Content::Made(bytes),
+        },
+        why: format!("550 {number}: no such user"),
+        attempts: 1 + (number % 7) as u32,
+    }
+}
+
 /// One change of each kind, to three listeners, one of them on a log.
 pub fn changes() -> Vec<Change> {
     let backup = key("p4", "backup");
@@ -80,6 +97,8 @@ pub fn changes() -> Vec<Change> {
             last_entry: None,
         },
         Change::Forget { key: log("log", "mail", "/var/log/old.log") },
+        Change::SetAside(letter(&mail, 4)),
+        Change::Unfile { key: mail, number: 77 },
     ]
 }
 
@@ -112,8 +131,10 @@ impl Random {
             ["/var/log/a", "/var/log/a.b", "/var/log/a/b"].get(self.below(4) as usize);
         key.log = path.map(|path| Path::new(path).into());
         let number = self.below(50);
-        match self.below(6) {
+        match self.below(8) {
             4 => Change::Forget { key },
+            5 => Change::SetAside(letter(&key, number % 8)),
+            6 => Change::Unfile { key, number: number + 1 },
             0 => Change::Gap { gap: gap(&key, number), key },
             1 => Change::SetByHand { key, cursor: cursor(number) },
             2 => Change::State {

@@ -15,7 +15,11 @@ pub(super) const LONG: Duration = Duration::from_secs(60);
 
 pub(super) fn build(arguments: &str) -> Result<Built, ArgsError> {
     let arguments = format!("(from: [\"auth\"], {arguments})");
-    let context = BuildContext { name: "forward", directory: Path::new("/") };
+    let context = BuildContext {
+        name: "forward",
+        directory: Path::new("/"),
+        state: Path::new("/"),
+    };
     Factory.build(&Args::new(&arguments), &context)
 }
 

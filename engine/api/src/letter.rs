@@ -1,0 +1,69 @@
+//! What was set aside because its receiver will never take it.
+
+use crate::{Entry, Key, Place};
+
+/// A dead letter: an entry, or what a listener made of several, that its
+/// receiver refuses for good. The cursor passes it once it is in the store, where
+/// people look at it, have it delivered again, or drop it.
+///
+/// It holds what the source held, so it deserves the same care.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// Whose, from which source and log.
+    pub key: Key,
+    /// Where its entry is, or the first of its entries.
+    pub place: Place,
+    /// How many entries it stands for: at least one.
+    pub entries: u64,
+    /// What is to be delivered.
+    pub content: Content,
+    /// Why the receiver refused it, in its words.
+    pub why: String,
+    /// How often it was handed over: at least once.
+    pub attempts: u32,
+}
+
+/// What a [`Letter`] holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// The bytes of one entry, with its line end.
+    Entry(Vec<u8>),
+    /// What the listener made, in a form of its own, for its
+    /// [`deliver`](crate::Listener::deliver).
+    Made(Vec<u8>),
+}
+
+impl Letter {
+    /// How many letters a listener may have. One that sets aside more than this
+    /// stops: the fault is hardly with the entries.
+    pub const MAX: u64 = 10_000;
+
+    /// The letter of an entry that was refused.
+    pub fn of(key: Key, entry: &Entry<'_>, why: String, attempts: u32) -> Self {
+        let content = Content::Entry(entry.bytes.to_vec());
+        Self { key, place: entry.place, entries: 1, content, why, attempts }
+    }
+}
+
+/// What a receiver will never take, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Which of the entries that were handed over.
+    pub what: Culprit,
+    /// What the receiver said, and where that helps, what to do.
+    pub why: String,
+}
+
+/// Which entries of a view are refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Culprit {
+    /// This one, counted from the start of the view. Those before it were taken,
+    /// those behind it were not.
+    Entry(usize),
+    /// At least one, and which cannot be told: none was taken. The lane finds
+    /// out by handing over parts, so the answer must not depend on how many
+    /// there are.
+    OneOf,
+    /// All of them: none was taken.
+    All,
+}
