@@ -6,6 +6,7 @@ mod check; // `tripline check`: every message, against files under tests/golden
 mod cli; // the command line itself: help, exit codes, pages, init, fields
 mod crashes; // dies, or loses power, at every operation on its files
 mod daemon; // signals, the state directory, `tripline where`
+mod dead; // what was set aside, and a person who looks after it
 mod examples; // the programs under examples, run on the journals of the quickstart
 mod fault; // kills, failing calls and power loss at any operation on the file system
 mod following; // what a journal can go through: each once lost, repeated or hid something

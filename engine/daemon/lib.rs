@@ -21,6 +21,7 @@
 mod check;
 mod cli;
 mod config;
+mod dead_cmd;
 mod diagnose;
 mod fields;
 mod init;
@@ -57,6 +58,7 @@ fn run(command: &Command, registry: &Registry) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run_cmd::run(args, registry),
         Command::Check(args) => check::run(args, registry),
         Command::Where(args) => where_cmd::run(args, registry),
+        Command::Dead(command) => dead_cmd::run(command, registry),
         Command::Journal(command) => journal_cmd::run(command),
         Command::Fields(args) => fields::run(args),
         Command::Init(args) => init::run(args),

@@ -1,8 +1,9 @@
 //! What may be written to a terminal.
 
+use anyhow::{Context as _, bail};
 use std::borrow::Cow;
 use std::fmt;
-use std::io::{self, IsTerminal as _, StdoutLock, Write};
+use std::io::{self, BufRead as _, IsTerminal as _, StdoutLock, Write};
 
 /// Whether to write colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +31,21 @@ pub(crate) fn for_stderr() -> Style {
 pub(crate) fn say(words: fmt::Arguments<'_>) {
     let line = format!("tripline: {words}\n");
     _ = io::stderr().write_all(printable(&line).as_bytes());
+}
+
+/// Asks the user, who has to say yes.
+///
+/// # Errors
+///
+/// When there is no terminal to ask on.
+pub(crate) fn confirmed(question: &str) -> anyhow::Result<bool> {
+    if !io::stdin().is_terminal() {
+        bail!("{question} Say --yes: there is no terminal to ask on");
+    }
+    eprint!("tripline: {question} [y/N] ");
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// Standard output of a command whose exit code is its answer. Whoever closes

@@ -14,7 +14,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use tripline_api::{Behind, Cursor, ListenerId, Progress, Settled, Source, Store as _};
+use tripline_api::{
+    Behind, Cursor, Key, ListenerId, Progress, Settled, Source, Store as _,
+};
 use tripline_store::{OpenError, SqliteStore};
 
 /// Shows the places of all listeners, or moves one.
@@ -40,18 +42,25 @@ struct Row<'a> {
     /// What the listener is doing; of logs that is the same for all.
     state: &'static str,
     why: Option<String>,
+    /// How much of the source the listener has set aside, of all its logs.
+    set_aside: usize,
     /// `None` when the source cannot be looked at now.
     bytes_behind: Option<u64>,
 }
 
 fn show(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
-    let known = match SqliteStore::open_to_read(&config.state) {
-        Ok(mut store) => store.progress()?,
+    let (known, letters) = match SqliteStore::open_to_read(&config.state) {
+        Ok(mut store) => (store.progress()?, store.letters()?),
         // Nothing was ever settled: everybody is at the beginning.
-        Err(OpenError::Nothing { .. }) => Vec::new(),
+        Err(OpenError::Nothing { .. }) => (Vec::new(), Vec::new()),
         Err(error) => return Err(error.into()),
     };
-    let rows = rows(config, &known)?;
+    let mut rows = rows(config, &known)?;
+    for row in &mut rows {
+        let is_of =
+            |key: &Key| key.listener == *row.listener && key.source == *row.source.id();
+        row.set_aside = letters.iter().filter(|filed| is_of(&filed.letter.key)).count();
+    }
     let mut out = io::BufWriter::new(io::stdout().lock());
     if json {
         let rows: Vec<_> = rows.iter().map(Row::json).collect();
@@ -109,6 +118,7 @@ fn rows_of<'a>(
         known: known.get(&log).map(|known| (*known).clone()),
         state: whole.map_or("catching_up", |p| p.state.name()),
         why: whole.and_then(|p| p.why.clone()),
+        set_aside: 0,
         bytes_behind: behind.as_ref().map(|b| b.get(&log).copied().unwrap_or(0)),
         log,
     };
@@ -143,6 +153,7 @@ impl Row<'_> {
             "entries_settled": self.known.as_ref().map_or(0, |p| p.entries_settled),
             "state": self.state,
             "why": self.why,
+            "set_aside": self.set_aside,
             "last_entry": self.last_entry(),
         });
         if !self.source.is_journal() {

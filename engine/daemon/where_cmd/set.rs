@@ -3,9 +3,8 @@
 use super::{settled, source_of};
 use crate::cli::{exit, parse_place};
 use crate::config::Config;
-use crate::terminal::printable;
-use anyhow::{Context as _, bail};
-use std::io::{self, BufRead as _, IsTerminal as _};
+use crate::terminal::{confirmed, printable};
+use anyhow::bail;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -143,14 +142,4 @@ fn from_the_oldest(key: &Key, known: &[Progress], log: Option<&Path>) -> Vec<Cha
     let cursor = Cursor::unproved(Place::default());
     changes.push(Change::SetByHand { key: key.clone(), cursor });
     changes
-}
-
-fn confirmed(question: &str) -> anyhow::Result<bool> {
-    if !io::stdin().is_terminal() {
-        bail!("{question} Say --yes: there is no terminal to ask on");
-    }
-    eprint!("tripline: {question} [y/N] ");
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer).context("cannot read the answer")?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -56,6 +56,15 @@ pub(super) fn write(
             let why = why.replace("CONFIG", config);
             writeln!(out, "{}: {}: {}", row.listener, row.state, printable(&why))?;
         }
+        if row.set_aside > 0 {
+            writeln!(
+                out,
+                "{}: {} set aside of {}: see `tripline dead list {config}`",
+                row.listener,
+                row.set_aside,
+                row.source.id()
+            )?;
+        }
     }
     Ok(())
 }
@@ -178,6 +187,7 @@ mod tests {
             known: Some(known),
             state: "following",
             why: None,
+            set_aside: 0,
             bytes_behind: Some(number % 2),
         }
     }

@@ -1,8 +1,9 @@
 //! One listener, on a thread of its own.
 
+mod delivery;
+
 use crate::events::{Event, Events};
 use crate::flight::Flight;
-use crate::hunt::{Hunt, Next};
 use crate::pace::Pace;
 use crate::status::LaneStatus;
 use crate::track::Track;
@@ -12,8 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tripline_api::{
-    Again, Batch, Begin, Change, Entry, Flushed, Gap, Idle, Letter, ListenError,
-    Listener, ListenerId, OnGap, Reader, Rejected, State, Step, View,
+    Again, Begin, Change, Flushed, Gap, Idle, ListenError, Listener, ListenerId, OnGap,
+    Reader, Rejected, State, Step,
 };
 
 /// How often a lane looks without a hint, unless configured.
@@ -232,89 +233,6 @@ impl Lane {
         self.events.event(&Event::ListenerRetries { listener, why, after });
     }
 
-    /// Hands a batch to the listener, as often as it takes.
-    fn deliver(&mut self, index: usize, batch: &Batch<'_>, pace: &mut Pace) -> Turn {
-        let mut handled = std::mem::take(&mut pace.handled);
-        handled.clear();
-        handled.extend(batch.entries().map(|entry| self.listener.is_handled(&entry)));
-        let result = self.hand_over(index, &View::some(*batch, &handled), pace);
-        pace.handled = handled;
-        result
-    }
-
-    /// Hands over all entries at once. Where some are refused for good, finds out
-    /// which, sets them aside, and hands over the others.
-    fn hand_over(&mut self, index: usize, view: &View<'_>, pace: &mut Pace) -> Turn {
-        let mut hunt = Hunt::new(view.len());
-        let mut why = String::new();
-        loop {
-            let range = match hunt.next() {
-                Next::Offer(range) => range,
-                Next::SetAside(range, attempts) => {
-                    let refused = view.entries().skip(range.start).take(range.len());
-                    self.set_aside(index, refused, &why, attempts)?;
-                    pace.has_unflushed();
-                    continue;
-                }
-                Next::Done => return Ok(()),
-            };
-            let is_all = range.len() == view.len();
-            let flags = if is_all { Vec::new() } else { view.flags_of(range) };
-            let part = if is_all { view } else { &View::some(*view.batch(), &flags) };
-            let answer = self.attempt(pace, |lane| match lane.listener.listen(part) {
-                Err(ListenError::Rejected(rejected)) => Ok(Err(rejected)),
-                result => result.map(Ok),
-            })?;
-            match answer {
-                Ok(()) => hunt.taken(),
-                Err(Rejected { what, why: said }) => {
-                    why = said;
-                    hunt.rejected(what);
-                }
-            }
-        }
-    }
-
-    /// The receiver will never take these.
-    fn set_aside<'a>(
-        &mut self,
-        index: usize,
-        refused: impl Iterator<Item = Entry<'a>>,
-        why: &str,
-        attempts: u32,
-    ) -> Turn {
-        let mut count = 0;
-        let mut first = None;
-        for entry in refused {
-            // It comes again when it is finished.
-            if entry.log.is_some_and(|log| log.is_preview) {
-                return Ok(());
-            }
-            if self.letters >= Letter::MAX {
-                return Err(Leave::Ended(self.too_many_letters(why)));
-            }
-            first.get_or_insert_with(|| entry.id());
-            self.tracks[index].set_aside(&entry, why.to_owned(), attempts);
-            self.letters += 1;
-            count += 1;
-        }
-        if let Some(id) = &first {
-            let listener = &self.id;
-            self.events.event(&Event::SetAside { listener, id, entries: count, why });
-        }
-        Ok(())
-    }
-
-    fn too_many_letters(&self, why: &str) -> Ended {
-        let why = format!(
-            "it has set aside {} entries, and that is as many as there may be; the last \
-             one because of: {why}. Look at them with `tripline dead list`, then have \
-             them delivered again or drop them, and start again",
-            self.letters
-        );
-        Ended::Stopped { why, at_gap: false }
-    }
-
     fn gap(&mut self, index: usize, gap: &Gap, pace: &mut Pace) -> Turn {
         let stops = self.on_gap == OnGap::Stop;
         // What came before the gap is settled first, whatever happens at it. Of
@@ -415,22 +333,6 @@ impl Lane {
         }
         self.send(changes);
         self.recovered(pace, true);
-    }
-
-    /// What the listener set aside itself.
-    fn letters_of_listener(&mut self) -> Vec<Change> {
-        let letters = self.listener.letters();
-        for letter in &letters {
-            let id = format!("{}/{}", letter.key.source, letter.place.id());
-            self.events.event(&Event::SetAside {
-                listener: &self.id,
-                id: &id,
-                entries: letter.entries,
-                why: &letter.why,
-            });
-        }
-        self.letters += letters.len() as u64;
-        letters.into_iter().map(Change::SetAside).collect()
     }
 
     /// What was written since the last settled place is in doubt: pauses, then

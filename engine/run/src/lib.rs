@@ -28,6 +28,7 @@ mod lane;
 mod ledger;
 mod pace;
 mod pending;
+mod redeliver;
 mod retry;
 mod status;
 mod supervisor;
@@ -35,6 +36,7 @@ mod track;
 mod unsaved;
 
 pub use events::{Event, Events};
+pub use redeliver::redeliver;
 pub use retry::Backoff;
 pub use status::LaneStatus;
 pub use supervisor::{Engine, LaneSetup, Options, Outcome, Setup, SetupError};
