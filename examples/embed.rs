@@ -44,12 +44,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let listener = LaneSetup {
         id: ListenerId::new("submits").ok_or("not a name")?,
         built: Built {
-            listener: Box::new(Submits(Arc::clone(&counts))),
-            from: vec!["p4".to_owned()],
-            only_journals: false,
             on_gap: OnGap::Stop,
-            quiet: Duration::from_secs(5),
-            writes: None,
+            ..Built::new(
+                Box::new(Submits(Arc::clone(&counts))),
+                vec!["p4".to_owned()],
+                Duration::from_secs(5),
+            )
         },
     };
 

@@ -62,16 +62,15 @@ impl ListenerFactory for Factory {
         if arguments.from.is_empty() {
             return Err(ArgsError::new("`from` names no source: write `from: [\"p4\"]`"));
         }
+        // Paths are relative to the configuration, not to where one stands.
+        let listener = Headlines { to: context.path(&arguments.to), file: None };
+        let quiet = arguments.quiet.map_or(Duration::from_secs(5), |quiet| quiet.0);
         Ok(Built {
-            // Paths are relative to the configuration, not to where one stands.
-            listener: Box::new(Headlines { to: context.path(&arguments.to), file: None }),
-            from: arguments.from,
-            only_journals: false,
             // Headlines can have a hole, if it shows; a backup would say `Stop`.
             on_gap: arguments.on_gap.unwrap_or(OnGap::Notify),
-            quiet: arguments.quiet.map_or(Duration::from_secs(5), |quiet| quiet.0),
             // `check` makes sure that nobody else writes there.
             writes: Some(context.path(&arguments.to)),
+            ..Built::new(Box::new(listener), arguments.from, quiet)
         })
     }
 }

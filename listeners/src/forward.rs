@@ -98,13 +98,11 @@ impl ListenerFactory for Factory {
             patience: PATIENCE,
             first_pause: Pace::FIRST,
         };
+        let quiet = arguments::quiet(arguments.quiet)?;
+        let listener = Box::new(Forward::new(arguments.to, settings));
         Ok(Built {
-            listener: Box::new(Forward::new(arguments.to, settings)),
-            from: arguments.from,
-            only_journals: false,
             on_gap: arguments.on_gap.unwrap_or(OnGap::Notify),
-            quiet: arguments::quiet(arguments.quiet)?,
-            writes: None,
+            ..Built::new(listener, arguments.from, quiet)
         })
     }
 }

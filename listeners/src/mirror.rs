@@ -69,13 +69,13 @@ impl ListenerFactory for Factory {
         if arguments.to.as_os_str().is_empty() {
             return Err(ArgsError::new("`to` is empty: write a directory's name"));
         }
+        let quiet = arguments::quiet(arguments.quiet)?;
+        let to = context.path(&arguments.to);
         Ok(Built {
-            listener: Box::new(Mirror::new(context.path(&arguments.to))),
-            from: arguments.from,
             only_journals: true,
             on_gap: arguments.on_gap.unwrap_or(OnGap::Stop),
-            quiet: arguments::quiet(arguments.quiet)?,
-            writes: Some(context.path(&arguments.to)),
+            writes: Some(to.clone()),
+            ..Built::new(Box::new(Mirror::new(to)), arguments.from, quiet)
         })
     }
 }

@@ -90,13 +90,12 @@ impl ListenerFactory for Factory {
         // Devices and pipes may be shared.
         let writes =
             writes.filter(|to| to.metadata().is_ok_and(|m| m.is_file()) || !to.exists());
+        let quiet = arguments::quiet(arguments.quiet)?;
         Ok(Built {
-            listener,
-            from: arguments.from,
             only_journals,
             on_gap: arguments.on_gap.unwrap_or(OnGap::Notify),
-            quiet: arguments::quiet(arguments.quiet)?,
             writes,
+            ..Built::new(listener, arguments.from, quiet)
         })
     }
 }

@@ -227,6 +227,11 @@ pub struct Built {
     pub from: Vec<String>,
     /// It can do nothing with other sources than journals.
     pub only_journals: bool,
+    /// It wants the records of a journal when their transaction is closed, and
+    /// not before: see [`Reader::hold_open_transactions`].
+    ///
+    /// [`Reader::hold_open_transactions`]: crate::Reader::hold_open_transactions
+    pub whole_transactions: bool,
     /// What happens at a gap.
     pub on_gap: OnGap,
     /// After how long without entries `no_data` is called.
@@ -235,4 +240,24 @@ pub struct Built {
     /// and it must not be where a source keeps its files. `None` for one that
     /// writes to no file.
     pub writes: Option<PathBuf>,
+    /// Listeners that belong to this one, each with a word: they run under the
+    /// name `NAME.WORD`, on a lane and with a cursor of their own.
+    pub beside: Vec<(&'static str, Self)>,
+}
+
+impl Built {
+    /// A listener that follows these sources, journals and logs, writes to no file
+    /// that others must keep away from, and goes on behind a gap.
+    pub fn new(listener: Box<dyn Listener>, from: Vec<String>, quiet: Duration) -> Self {
+        Self {
+            listener,
+            from,
+            only_journals: false,
+            whole_transactions: false,
+            on_gap: OnGap::Notify,
+            quiet,
+            writes: None,
+            beside: Vec::new(),
+        }
+    }
 }

@@ -126,6 +126,11 @@ pub trait Reader: Send {
         let _ = changed;
     }
 
+    /// From now on, hands out a record only when its transaction is closed, or will
+    /// never be: its journal is over, or it is longer than the longest record may
+    /// be. Without effect for logs.
+    fn hold_open_transactions(&mut self) {}
+
     /// The directories in which a change is a reason to look now, when they are
     /// others than at the last call. Whoever watches them hints
     /// [`Changed::Anything`] when the watch stands: what happened before is not

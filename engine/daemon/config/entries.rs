@@ -74,9 +74,22 @@ impl Reading {
                 self.shares(&entry, built, &listeners);
                 self.understands(&entry, built, built_sources);
             }
-            listeners.extend(ListenerId::new(&entry.name).zip(built));
+            let named = built.map_or_else(Vec::new, |built| named(&entry.name, built));
+            for (id, _) in named.iter().skip(1) {
+                self.is_free(&entry, id, field);
+            }
+            listeners.extend(named);
         }
         listeners
+    }
+
+    /// A listener that belongs to another may not have the name of a third.
+    fn is_free(&mut self, entry: &Entry<'_>, id: &ListenerId, field: &Field) {
+        if self.names(field).iter().any(|name| name == id.as_str()) {
+            let message = format!("`{id}` is a part of `{}`", entry.name);
+            self.error(entry.span.clone(), message)
+                .help(format!("give the other listener `{id}` another name"));
+        }
     }
 
     /// Two writers to one file would spoil it for each other.
@@ -350,4 +363,14 @@ fn is_same(a: &Path, b: &Path) -> bool {
         // `components` drops what does not matter, such as a `/` at the end.
         _ => a.components().eq(b.components()),
     }
+}
+
+/// A listener, and those that belong to it, under their names.
+fn named(name: &str, mut built: Built) -> Vec<(ListenerId, Built)> {
+    let beside = std::mem::take(&mut built.beside).into_iter();
+    let beside = beside.map(|(word, built)| (format!("{name}.{word}"), built));
+    std::iter::once((name.to_owned(), built))
+        .chain(beside)
+        .filter_map(|(name, built)| Some((ListenerId::new(&name)?, built)))
+        .collect()
 }

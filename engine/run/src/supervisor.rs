@@ -135,7 +135,7 @@ impl Engine {
         let (ended_sender, ended) = bounded(setup.listeners.len().max(1));
         let mut prepared = Vec::new();
         for LaneSetup { id, built } in setup.listeners {
-            let tracks = tracks(&id, &built.from, &setup.sources, &progress, &waker)?;
+            let tracks = tracks(&id, &built, &setup.sources, &progress, &waker)?;
             let status: Arc<LaneStatus> = Arc::default();
             let letters = letters.get(&id).copied().unwrap_or_default();
             prepared.push(Lane {
@@ -259,13 +259,13 @@ fn waker(options: &Options, events: &Arc<dyn Events>) -> Waker {
 
 fn tracks(
     id: &ListenerId,
-    from: &[String],
+    built: &Built,
     sources: &[Arc<dyn Source>],
     progress: &[Progress],
     waker: &Waker,
 ) -> Result<Vec<Track>, SetupError> {
     let mut tracks = Vec::new();
-    for name in from {
+    for name in &built.from {
         let Some(source) = sources.iter().find(|s| s.id().as_str() == name) else {
             return Err(SetupError::NoSuchSource {
                 listener: id.clone(),
@@ -276,7 +276,9 @@ fn tracks(
         let known = known(&key, progress);
         let seed = tracks.len() as u64 + 1;
         let hints = waker.subscribe(source);
-        tracks.push(Track::new(key, Arc::clone(source), hints, known, seed));
+        let mut track = Track::new(key, Arc::clone(source), hints, known, seed);
+        track.whole_transactions = built.whole_transactions;
+        tracks.push(track);
     }
     Ok(tracks)
 }

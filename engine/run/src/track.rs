@@ -20,6 +20,8 @@ pub(crate) struct Track {
     /// Up to where the listener has settled everything.
     pub(crate) settled: Settled,
     pub(crate) set_by_hand: bool,
+    /// Records come when their transaction is closed.
+    pub(crate) whole_transactions: bool,
     state: State,
     why: Option<String>,
     /// What it waits for, since when, and whether that was told.
@@ -60,6 +62,7 @@ impl Track {
             hints,
             settled: known.settled,
             set_by_hand: known.set_by_hand,
+            whole_transactions: false,
             state: known.state,
             why: known.why,
             waiting: None,
@@ -85,13 +88,17 @@ impl Track {
         let held = held.filter(|held| {
             self.source.is_journal() && settled.is_none_or(|s| held.place < s.place)
         });
-        self.reader = Some(match held {
+        let mut reader = match held {
             Some(held) => {
                 self.pending.of(None).begins(held.clone());
                 self.source.open(&Settled::from([(None, held)]))
             }
             None => self.source.open(&self.settled),
-        });
+        };
+        if self.whole_transactions {
+            reader.hold_open_transactions();
+        }
+        self.reader = Some(reader);
     }
 
     /// The reader, unless the source failed a moment ago; it knows what has

@@ -284,12 +284,12 @@ impl Site {
         let lane = |(name, recorder): (&str, Recorder)| LaneSetup {
             id: ListenerId::new(name).unwrap(),
             built: Built {
-                listener: Box::new(recorder),
-                from: vec!["p4".to_owned()],
-                only_journals: false,
                 on_gap: OnGap::Stop,
-                quiet: Duration::from_millis(20),
-                writes: None,
+                ..Built::new(
+                    Box::new(recorder),
+                    vec!["p4".to_owned()],
+                    Duration::from_millis(20),
+                )
             },
         };
         Setup {

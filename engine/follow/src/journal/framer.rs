@@ -1,6 +1,6 @@
 //! Bytes become entries: a buffer of bounded size, and what is known of it.
 
-use p4journal::{Splitter, Trailer};
+use p4journal::{Op, Record, Splitter, Trailer, Transactions};
 use tripline_api::{Mark, Place, Proof, Span};
 
 /// How much is read at a time, in bytes. Small enough that a block is split and
@@ -34,6 +34,8 @@ pub(crate) struct Framer {
     /// is more of it.
     in_cut_record: bool,
     record_bytes_max: usize,
+    /// Entries end where every transaction is closed.
+    holds_open: bool,
 }
 
 impl Framer {
@@ -51,7 +53,14 @@ impl Framer {
             before: Vec::new(),
             in_cut_record: false,
             record_bytes_max: record_bytes_max.max(BLOCK_BYTES),
+            holds_open: false,
         }
+    }
+
+    /// From now on, what belongs to a transaction that is still open is held
+    /// back, up to the length of the longest record.
+    pub(crate) const fn hold_open(&mut self) {
+        self.holds_open = true;
     }
 
     /// Begins anew at a place, which must be where a record starts; `before`
@@ -103,6 +112,16 @@ impl Framer {
     /// `more` bytes waiting to be read, the entries end with a transaction
     /// when they can.
     pub(crate) fn frame(&mut self, more: bool) -> bool {
+        self.frame_until(more, self.holds_open)
+    }
+
+    /// Frames what was held back: the file is over, and what is open in it will
+    /// never be closed.
+    pub(crate) fn release(&mut self) -> bool {
+        self.frame_until(false, false)
+    }
+
+    fn frame_until(&mut self, more: bool, holds_open: bool) -> bool {
         let bytes = &self.buffer[self.start..self.end];
         if self.in_cut_record {
             self.frame_cut_record();
@@ -121,6 +140,8 @@ impl Framer {
         }
         if self.spans.is_empty() && bytes.len() >= self.record_bytes_max {
             self.cut_record();
+        } else if holds_open {
+            self.end_on_commit();
         } else if more {
             self.end_on_transaction();
         }
@@ -208,6 +229,27 @@ impl Framer {
         }
     }
 
+    /// Entries end where no transaction is open, unless one is longer than may be
+    /// held.
+    fn end_on_commit(&mut self) {
+        let bytes = &self.buffer[self.start..self.end];
+        let mut transactions = Transactions::new();
+        let (mut at, mut keep) = (0, 0);
+        for (index, span) in self.spans.iter().enumerate() {
+            let record = &bytes[at..span.end as usize];
+            at = span.end as usize;
+            if is_closing(record, &mut transactions) {
+                keep = index + 1;
+            }
+        }
+        if keep == self.spans.len() || keep == 0 && bytes.len() >= self.record_bytes_max {
+            return;
+        }
+        self.spans.truncate(keep);
+        self.marks.retain(|mark| (mark.index as usize) < keep);
+        self.splitter.reset();
+    }
+
     fn watch_for_trailer(&mut self) {
         let mut at = self.start;
         for span in &self.spans {
@@ -250,6 +292,16 @@ impl Framer {
         let kept = last_of(&self.before, bytes, Proof::TAIL_BYTES_MAX);
         self.before = kept;
     }
+}
+
+/// Takes the next record; returns whether no transaction is open behind it.
+fn is_closing(bytes: &[u8], transactions: &mut Transactions) -> bool {
+    let is_marker = matches!(Op::of(bytes), Some(Op::Ex | Op::Mx | Op::Nx));
+    match Record::parse(bytes).ok().filter(|_| is_marker) {
+        Some(record) => _ = transactions.see(&record),
+        None => transactions.see_inside(),
+    }
+    transactions.is_settled()
 }
 
 /// `\n@xxx@ `: what must not be cut apart to recognise a record's start.
@@ -347,6 +399,40 @@ mod tests {
         framer.discard();
         assert!(framer.frame(false));
         assert_eq!(texts(&framer), ["@pv@ 1 @db.x@ 2 \n"]);
+    }
+
+    #[test]
+    fn an_open_transaction_is_held_back() {
+        let mut framer = Framer::new(RECORD_BYTES_MAX);
+        framer.hold_open();
+        feed(&mut framer, b"@pv@ 1 @db.x@ 1 \n@ex@ 1 2\n@pv@ 1 @db.x@ 2 \n@mx@ 7 3\n");
+        assert!(framer.frame(false));
+        assert_eq!(framer.spans().len(), 2);
+        assert_eq!(framer.marks().len(), 1);
+        framer.discard();
+        // Another process ends its own in between.
+        feed(&mut framer, b"@pv@ 1 @db.x@ 3 \n@ex@ 8 4\n");
+        assert!(!framer.frame(false));
+        feed(&mut framer, b"@pv@ 1 @db.x@ 4 \n@ex@ 7 5\n@pv@ 1 @db.x@ 5 \n");
+        assert!(framer.frame(true));
+        assert_eq!(framer.spans().len(), 6);
+        framer.discard();
+        assert!(!framer.frame(false));
+        assert!(framer.release());
+        assert_eq!(texts(&framer), ["@pv@ 1 @db.x@ 5 \n"]);
+    }
+
+    #[test]
+    fn a_transaction_that_is_too_long_is_not_held() {
+        let mut framer = Framer::new(BLOCK_BYTES);
+        framer.hold_open();
+        let record = b"@pv@ 1 @db.x@ 1 \n";
+        for _ in 0..BLOCK_BYTES / record.len() {
+            feed(&mut framer, record);
+        }
+        assert!(!framer.frame(true));
+        feed(&mut framer, record);
+        assert!(framer.frame(true));
     }
 
     #[test]

@@ -101,6 +101,10 @@ impl Reader for JournalReader {
         }
         Ok(Step::Idle(Idle { again: Again::Now, ..Idle::at_end() }))
     }
+
+    fn hold_open_transactions(&mut self) {
+        self.framer.hold_open();
+    }
 }
 
 impl JournalReader {
@@ -229,6 +233,9 @@ impl JournalReader {
         if !matches!(decision, Decision::Wait(_)) && self.has_grown()? {
             self.doubt = None;
             return Ok(self.frame());
+        }
+        if matches!(decision, Decision::Next(_)) && self.framer.release() {
+            return Ok(Turn::Entries);
         }
         if !matches!(decision, Decision::Gap { .. }) {
             self.doubt = None;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tripline_api::{
     Again, Batch, Behind, Built, Changed, Cursor, Flushed, Gap, GapKind, Idle,
-    ListenError, Listener, ListenerId, LogFile, OnGap, Place, Reader, Settled, Source,
+    ListenError, Listener, ListenerId, LogFile, Place, Reader, Settled, Source,
     SourceError, SourceId, Span, Start, Step, Store as _, View,
 };
 use tripline_run::{Engine, Event, Events, LaneSetup, Options, Setup};
@@ -120,14 +120,8 @@ impl Site {
     }
 
     fn engine(&self, listener: Soon, until_idle: bool) -> Engine {
-        let built = Built {
-            listener: Box::new(listener),
-            from: vec!["logs".to_owned()],
-            only_journals: false,
-            on_gap: OnGap::Notify,
-            quiet: Duration::from_secs(5),
-            writes: None,
-        };
+        let from = vec!["logs".to_owned()];
+        let built = Built::new(Box::new(listener), from, Duration::from_secs(5));
         let (store, faults) = FaultStore::new(self.store.clone());
         *self.faults.lock().unwrap() = Some(faults);
         let defaults = Options::default();
