@@ -1,0 +1,13 @@
+//! One suite over both ways to a host, against a real sshd.
+
+mod commands;
+mod cuts;
+mod ground;
+mod operations;
+mod proxy;
+mod speed;
+mod trouble;
+mod trust;
+
+use super::*;
+use ground::*;
