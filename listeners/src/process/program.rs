@@ -1,0 +1,224 @@
+//! What to run, and in which surroundings.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A program with its arguments, its environment and its working directory.
+///
+/// Of our own environment it gets PATH and LANG. `Debug` shows no values of the
+/// environment.
+#[derive(Clone)]
+pub struct Program {
+    path: PathBuf,
+    arguments: Vec<OsString>,
+    environment: BTreeMap<OsString, OsString>,
+    directory: PathBuf,
+}
+
+/// The start of the names that are ours to give.
+const OUR_NAMES: &str = "TRIPLINE_";
+/// The variable by which what a program started is recognised.
+pub(super) const MARK: &str = "TRIPLINE_RUN";
+
+impl Program {
+    /// How many bytes the words of `run`, and the environment, may have: the
+    /// system takes little more in one word.
+    pub const BYTES_MAX: usize = 128 * 1024;
+
+    /// A program by its path, and its arguments. A relative path starts at
+    /// `base`; a name without a `/` is not looked for.
+    ///
+    /// # Errors
+    ///
+    /// When the words cannot be a program and its arguments; says what to write.
+    pub fn new(words: &[String], base: &Path) -> Result<Self, String> {
+        let [program, arguments @ ..] = words else {
+            return Err("`run` is empty: write a program and its arguments, as in \
+                        `run: [\"/usr/local/bin/feed\", \"--all\"]`"
+                .to_owned());
+        };
+        if !program.contains('/') || program.ends_with('/') {
+            return Err(format!(
+                "`run` begins with {program:?}, which is no path of a program: write all \
+                 of it, such as \"/usr/bin/{}\"",
+                program.trim_matches('/')
+            ));
+        }
+        if words.iter().any(|word| word.contains('\0')) {
+            return Err("`run` has a NUL in it, which no argument can have".to_owned());
+        }
+        if words.iter().map(String::len).sum::<usize>() > Self::BYTES_MAX {
+            return Err("`run` is longer than 128 KiB: put some of it into a file that \
+                        the program reads"
+                .to_owned());
+        }
+        let mut environment = BTreeMap::new();
+        for (name, otherwise) in [("PATH", "/usr/local/bin:/usr/bin:/bin"), ("LANG", "C")]
+        {
+            let value = std::env::var_os(name).unwrap_or_else(|| otherwise.into());
+            environment.insert(name.into(), value);
+        }
+        Ok(Self {
+            path: base.join(program),
+            arguments: arguments.iter().map(OsString::from).collect(),
+            environment,
+            directory: "/".into(),
+        })
+    }
+
+    /// With these in the environment.
+    ///
+    /// # Errors
+    ///
+    /// When one of them cannot be; says why.
+    pub fn with_environment(
+        mut self,
+        variables: &BTreeMap<String, String>,
+    ) -> Result<Self, String> {
+        for (name, value) in variables {
+            let is_name = !name.is_empty() && !name.contains(['=', '\0']);
+            if !is_name || value.contains('\0') {
+                return Err(format!("`env` has {name:?}, which cannot be handed over"));
+            }
+            if name.starts_with(OUR_NAMES) {
+                return Err(format!(
+                    "`env` has {name:?}: names that begin with {OUR_NAMES} are given by \
+                     Tripline"
+                ));
+            }
+            self.environment.insert(name.into(), value.into());
+        }
+        let bytes: usize = self.environment.iter().map(|(n, v)| n.len() + v.len()).sum();
+        if bytes > Self::BYTES_MAX {
+            return Err("`env` is longer than 128 KiB: put some of it into a file that \
+                        the program reads"
+                .to_owned());
+        }
+        Ok(self)
+    }
+
+    /// With `TRIPLINE_` and this name in the environment.
+    #[must_use]
+    pub fn with_own(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        let name = format!("{OUR_NAMES}{name}");
+        self.environment.insert(name.into(), value.as_ref().to_owned());
+        self
+    }
+
+    /// In this directory, which is `/` otherwise.
+    #[must_use]
+    pub fn in_directory(self, directory: PathBuf) -> Self {
+        Self { directory, ..self }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Starts it, in a process group of its own, with the mark by which what it
+    /// starts is recognised. Its standard input is a pipe, or a file.
+    pub(super) fn spawn(&self, mark: &str, input: Option<File>) -> io::Result<Child> {
+        Command::new(&self.path)
+            .args(&self.arguments)
+            .env_clear()
+            .envs(&self.environment)
+            .env(MARK, mark)
+            .current_dir(&self.directory)
+            .process_group(0)
+            .stdin(input.map_or_else(Stdio::piped, Stdio::from))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+    }
+
+    /// Why it did not start, and what a person can do.
+    pub(super) fn why_not(&self, error: &io::Error) -> String {
+        use io::ErrorKind::{ExecutableFileBusy, NotFound, PermissionDenied};
+        let advice = match error.kind() {
+            NotFound | PermissionDenied if !self.directory.is_dir() => {
+                let directory = self.directory.display();
+                return format!(
+                    "there is no directory {directory} to run it in: make it, or put \
+                     `cwd` right"
+                );
+            }
+            NotFound if self.path.exists() => {
+                "the program in its first line (`#!`) is not there: install that, or put \
+                 the line right"
+            }
+            NotFound => "it is not there: put it back, or put `run` right",
+            PermissionDenied => {
+                "it may not be executed: allow that (chmod +x), also in the directories \
+                 above it"
+            }
+            ExecutableFileBusy => "it is being written: put new ones in place by `mv`",
+            _ if error.raw_os_error() == Some(libc::ENOEXEC) => {
+                "it is no program: a script begins with a line like `#!/bin/sh`"
+            }
+            _ => return error.to_string(),
+        };
+        format!("{error}: {advice}")
+    }
+}
+
+impl fmt::Display for Program {
+    /// Its path, escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.to_string_lossy().escape_debug())
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program")
+            .field("path", &self.path)
+            .field("arguments", &self.arguments)
+            .field("environment", &self.environment.keys())
+            .field("directory", &self.directory)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn program(words: &[&str]) -> Result<Program, String> {
+        let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
+        Program::new(&words, "/etc/tripline".as_ref())
+    }
+
+    #[test]
+    fn a_program_has_a_path() {
+        assert_eq!(program(&["/bin/cat"]).unwrap().path(), Path::new("/bin/cat"));
+        let relative = program(&["./feed"]).unwrap();
+        assert_eq!(relative.path(), Path::new("/etc/tripline/./feed"));
+        for bad in [&[][..], &[""], &["cat"], &["/"], &["/bin/"], &["/bin/a\0b"]] {
+            assert!(program(bad).is_err(), "{bad:?}");
+        }
+        assert!(program(&["cat"]).unwrap_err().contains("\"/usr/bin/cat\""));
+        assert!(program(&["/bin/cat", &"x".repeat(200_000)]).is_err());
+    }
+
+    #[test]
+    fn an_environment_has_names_and_no_secrets_to_show() {
+        let with = |name: &str, value: &str| {
+            let variables = BTreeMap::from([(name.to_owned(), value.to_owned())]);
+            program(&["/bin/cat"]).unwrap().with_environment(&variables)
+        };
+        let shown = format!("{:?}", with("TOKEN", "hush").unwrap());
+        assert!(shown.contains("TOKEN") && !shown.contains("hush"), "{shown}");
+        for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "\0")] {
+            assert!(with(name, value).is_err(), "{name:?}");
+        }
+        assert!(with("TRIPLINE_RUN", "x").unwrap_err().contains("given by Tripline"));
+        assert!(with("A", &"x".repeat(200_000)).is_err());
+    }
+}

@@ -1,0 +1,80 @@
+//! What a program finds around it.
+
+use super::place::{Mode, Place};
+
+#[test]
+fn a_program_finds_what_was_said_and_nothing_else() {
+    let place = Place::new();
+    place.program(
+        "feed",
+        "pwd > seen; umask >> seen; printf '%s\\n' \"$@\" >> seen; env >> env",
+    );
+    let listener = "\"feed me\": Exec(from: [\"logs\"], run: [\"./feed\", \"--x\", \"$(id)\"], \
+                    cwd: \".\", env: {\"REGION\": \"eu west\"}),";
+    place.configure_with(&listener.replace("feed me", "feed-me"));
+    place.write("one\n");
+    let mut command = place.command(&["run", "--until-idle"]);
+    command.env("PATH", "/usr/bin:/bin").env("LANG", "C.UTF-8").env("CANARY", "hush");
+    assert!(command.status().unwrap().success(), "{}", place.said());
+    let seen = place.read("seen");
+    let root = place.path("");
+    let root = root.to_str().unwrap().trim_end_matches('/');
+    assert_eq!(seen, format!("{root}\n0077\n--x\n$(id)\n"));
+    let env = place.read("env");
+    let mut names: Vec<&str> =
+        env.lines().filter_map(|it| it.split('=').next()).collect();
+    names.sort_unstable();
+    // The shell, which is the program here, adds PWD.
+    let wanted = ["LANG", "PATH", "PWD", "REGION", "TRIPLINE_LISTENER", "TRIPLINE_RUN"];
+    assert_eq!(names, wanted);
+    for line in [
+        "LANG=C.UTF-8",
+        "PATH=/usr/bin:/bin",
+        "REGION=eu west",
+        "TRIPLINE_LISTENER=feed-me",
+    ] {
+        assert!(env.lines().any(|it| it == line), "{env}");
+    }
+}
+
+/// Hashes of passwords do not leave unless that is asked for.
+#[test]
+fn secrets_stay_here() {
+    for (secrets, is_there) in [("", false), ("secrets: Keep,", true)] {
+        let site = crate::site::Site::new();
+        let path = site.root().join("got");
+        site.configure(&format!(
+            "\"feed\": Exec(from: [\"p4\"], {secrets} run: [\"/usr/bin/tee\", \"-a\", {path:?}]),"
+        ));
+        let user =
+            "@rv@ 4 @db.user@ @ann@ @ann@@b@ @@ 1 2 @Ann@ @0123CAFE@ 0 @@ 0 0 0 \n";
+        let bytes = format!("@vv@ 1 @db.counters@ @journal@ @1@ \n{user}@ex@ 1 100\n");
+        let journal = crate::site::Journal { number: 1, bytes: bytes.into_bytes() };
+        site.lay_out(&[journal]);
+        site.catch_up();
+        let got = std::fs::read_to_string(path).unwrap();
+        assert_eq!(got.lines().count(), 3, "{got}");
+        assert_eq!(got.contains("0123CAFE"), is_there, "{got}");
+    }
+}
+
+#[test]
+fn a_run_until_idle_waits_for_the_program() {
+    for mode in [Mode::Batch, Mode::Acknowledged] {
+        let place = Place::new();
+        let script = match mode {
+            Mode::Batch => "cat > part; sleep 0.2; cat part >> got",
+            Mode::Acknowledged => {
+                "while IFS= read -r line; do sleep 0.01; \
+                 printf '%s\\n' \"$line\" >> got; echo OK; done"
+            }
+        };
+        place.program("feed", script);
+        place.configure(mode, "");
+        place.write((0..50).map(|n| format!("line {n}\n")).collect::<String>());
+        let status = place.command(&["run", "--until-idle"]).status().unwrap();
+        assert!(status.success(), "{}", place.said());
+        assert_eq!(place.got().len(), 50, "{mode:?}");
+        assert_eq!(place.count(), 50, "{mode:?}: each came once");
+    }
+}
