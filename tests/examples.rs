@@ -47,6 +47,36 @@ fn embed_counts_what_is_new() {
     run(example("embed"), &dir, &["p4root"]).exits(1).complains(["usage"]);
 }
 
+#[test]
+fn feed_keeps_what_it_is_given() {
+    let dir = Dir::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let feed = root.join("examples/feed.py");
+    let config = CONFIG.replace(
+        "\"news\": Headlines(from: [\"p4\"], to: \"headlines.jsonl\"),",
+        &format!(
+            "\"news\": Exec(from: [\"p4\"], run: [{feed:?}, \"kept.txt\"], cwd: \".\", \
+             mode: Acknowledged),"
+        ),
+    );
+    dir.write("tripline.ron", config);
+    serve(&dir, &["seed"]);
+    dir.run(["check", "--strict", "tripline.ron"]).exits(0);
+    dir.run(["run", "tripline.ron", "--until-idle"]).exits(0).quietly();
+    let ids = |dir: &Dir| -> Vec<String> {
+        let kept = String::from_utf8(dir.read("kept.txt")).unwrap();
+        kept.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    };
+    let seeded = ids(&dir);
+    assert!(seeded.len() > 10 && seeded[0].starts_with("p4/"), "{seeded:?}");
+    serve(&dir, &["live", "3"]);
+    dir.run(["run", "tripline.ron", "--until-idle"]).exits(0).quietly();
+    let all = ids(&dir);
+    assert_eq!(all[..seeded.len()], seeded);
+    let once: BTreeSet<_> = all.iter().collect();
+    assert!(once.len() == all.len() && all.len() > seeded.len(), "each came once");
+}
+
 /// The changes that have a headline; each has one, because nothing crashed.
 fn changes(dir: &Dir) -> BTreeSet<u64> {
     let text = String::from_utf8(dir.read("headlines.jsonl")).unwrap();

@@ -481,10 +481,20 @@ fn apply_does_not_write_over_what_it_reads() {
         @pv@ 1 @db.counters@ @journal@ @5@ \n@ex@ 1 9\n";
     dir.write("checkpoint.5", text);
     dir.write("journal.5", "@vv@ 1 @db.counters@ @journal@ @5@ \n@ex@ 1 9\n");
-    for to in ["checkpoint.5", "./journal.5"] {
-        dir.run(["journal", "apply", "--to", to, "checkpoint.5", "journal.5"])
-            .exits(2)
-            .complains(["is one of the inputs", "write to another file"]);
-    }
+    dir.run(["journal", "apply", "--to", "./journal.5", "checkpoint.5", "journal.5"])
+        .exits(2)
+        .complains(["is one of the inputs", "write to another file"]);
     assert_eq!(dir.read("checkpoint.5"), text.as_bytes());
+    // A checkpoint may be brought up to date, also with a stretch of a journal.
+    let part = "@pv@ 0 @db.desc@ 7 @text@ \n@ex@ 1 9\n";
+    dir.write("part", part);
+    let apply = |more: &[&str]| {
+        let words = ["journal", "apply", "--to", "checkpoint.5", "checkpoint.5", "part"];
+        dir.run(words.iter().chain(more))
+    };
+    apply(&[]).exits(1).complains(["one without a number"]);
+    assert_eq!(dir.read("checkpoint.5"), text.as_bytes());
+    apply(&["--part"]).exits(0);
+    let after = String::from_utf8(dir.read("checkpoint.5")).unwrap();
+    assert!(after.contains("@db.desc@ 7 @text@"), "{after}");
 }

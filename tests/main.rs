@@ -8,9 +8,11 @@ mod crashes; // dies, or loses power, at every operation on its files
 mod daemon; // signals, the state directory, `tripline where`
 mod dead; // what was set aside, and a person who looks after it
 mod examples; // the programs under examples, run on the journals of the quickstart
+mod exec; // programs that entries are handed to, behaved and not
 mod fault; // kills, failing calls and power loss at any operation on the file system
 mod following; // what a journal can go through: each once lost, repeated or hid something
 mod gaps; // what cannot be proved is said, and can be repaired
+mod hot_backup; // a standby over SSH: killed, full, changed, diverged, applied
 mod journal_cmd; // `tripline journal`: count, cat, apply, verify, diff
 mod log_archives; // compressed by every tool, whole, in parts, unfinished, damaged, hostile
 mod log_durability; // what is remembered of logs outlives kills, power cuts and full disks
@@ -18,5 +20,6 @@ mod logs; // log files under fire: writers, rotations, people, a system at its l
 mod plays; // a real server's journals, played live, in every way they can be rotated
 mod readme; // what the documents show, run
 mod site; // a journal, a configuration and the program, and what must be delivered
+mod standby; // another host with a real sshd, and a backup that is kept there
 mod tidy; // the house rules that no compiler enforces
 mod util; // a directory, a command, and output one can read when it fails

@@ -3,6 +3,7 @@
 //! seed; `TRIPLINE_PLAYS` says how many to run.
 
 use crate::site::{Daemon, Journal, Site, corpus_journals, wait_until};
+use crate::standby::Standby;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,25 @@ fn also_when_killed_at_any_moment() {
     let Some(journals) = corpus_journals() else { return };
     for seed in 1001..=1000 + plays(10) {
         Play::new(seed, &journals).run(Kills::Often);
+    }
+}
+
+#[test]
+fn what_is_played_is_on_the_standby() {
+    let Some(journals) = corpus_journals() else { return };
+    for seed in 2001..=2000 + plays(6) {
+        let standby = Standby::new(&[]);
+        Play::on(seed, &journals, standby).run(Kills::Never);
+    }
+}
+
+#[test]
+fn also_when_either_side_is_killed_at_any_moment() {
+    let Some(journals) = corpus_journals() else { return };
+    for seed in 3001..=3000 + plays(6) {
+        let way = ["way: Library", "way: Program"][seed as usize % 2];
+        let standby = Standby::new(&[way, "answer_timeout: \"5s\""]);
+        Play::on(seed, &journals, standby).run(Kills::Often);
     }
 }
 
@@ -43,6 +63,7 @@ struct Play<'a> {
     daemon: Option<Daemon>,
     written: u64,
     to_compress: Vec<PathBuf>,
+    standby: Option<Standby>,
 }
 
 impl<'a> Play<'a> {
@@ -55,7 +76,16 @@ impl<'a> Play<'a> {
             daemon: None,
             written: 0,
             to_compress: Vec::new(),
+            standby: None,
         }
+    }
+
+    /// Plays for a backup on another host.
+    fn on(seed: u64, journals: &'a [Journal], standby: Standby) -> Self {
+        let mut play = Self::new(seed, journals);
+        standby.configure(&play.site);
+        play.standby = Some(standby);
+        play
     }
 
     fn run(mut self, kills: Kills) {
@@ -107,6 +137,11 @@ impl<'a> Play<'a> {
                     daemon.kill();
                 }
                 self.daemon = Some(self.site.start_daemon());
+            }
+            3 if kills == Kills::Often => {
+                if let Some(standby) = &self.standby {
+                    standby.host.kill();
+                }
             }
             _ => {}
         }

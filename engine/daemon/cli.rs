@@ -341,14 +341,20 @@ OUT is replaced only when all went well: not when a journal is missing in
 between, is damaged or was cut short, nor when the checkpoint was. Until then
 the result is in OUT.PID.part beside it, which the next run removes if this one
 is killed. OUT may be read by those who may read the checkpoint, and by nobody
-else. What is no regular file, such as /dev/stdout, is written straight into.
+else. What is no regular file, such as /dev/stdout, is written straight into. OUT may be
+CHECKPOINT itself, if that is not compressed: it is brought up to date.
 
 Examples:
-  tripline journal apply --to checkpoint.13 checkpoint.12.gz journal.12")]
+  tripline journal apply --to checkpoint.13 checkpoint.12.gz journal.12
+  tripline journal apply --part --to standby.ckp standby.ckp - < transactions")]
 pub(crate) struct ApplyArgs {
     /// The checkpoint to write.
     #[arg(long, value_name = "OUT")]
     pub(crate) to: PathBuf,
+    /// The journals are stretches of journals, as the `replay` of a HotBackup gets
+    /// them: whether one is missing in between is not looked at.
+    #[arg(long)]
+    pub(crate) part: bool,
     /// The checkpoint to begin with.
     pub(crate) checkpoint: PathBuf,
     /// The journals after it, in order.

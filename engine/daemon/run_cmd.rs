@@ -8,6 +8,8 @@ use crate::run_cmd::report::{Progress, Report};
 use crate::terminal::{self, printable};
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, bounded};
+use rustix::fs::Mode;
+use rustix::process::umask;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -27,6 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// When it could not start: exit code 2.
 pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
     let mut config = load(args, registry)?;
+    keep_private();
     let _lock = match StateLock::take(&config.state) {
         Ok(lock) => lock,
         Err(error @ LockError::Held { .. }) => {
@@ -67,6 +70,14 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<ExitCod
             Next::End => return Ok(ended(&outcome, args.until_idle)),
         }
     }
+}
+
+/// What programs of the user write, and whatever else says nothing of its mode, is
+/// for its owner only, unless they say something else.
+fn keep_private() {
+    let others = Mode::RWXG | Mode::RWXO;
+    let before = umask(others);
+    umask(before | others);
 }
 
 enum Next {

@@ -7,6 +7,7 @@
 mod logs;
 
 use crate::forward::receiver::Receiver;
+use crate::ssh::testing::{Access, Host, Plan};
 use crate::testing::{Feed, OwnedBatch};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -22,7 +23,9 @@ pub struct Kind {
     /// Arguments that let it follow the source `p4` and write below the
     /// directory of the configuration. For one that writes to the network
     /// `{receiver}` in them stands for the address, `host:port`, of a receiver
-    /// that keeps whole lines in the file `received` there.
+    /// that keeps whole lines in the file `received` there; for one that goes by
+    /// SSH, `{standby}` is a user and a host with this machine's files, its keys
+    /// are in `{keys}`, and `{directory}` is that of the configuration.
     pub arguments: &'static str,
     /// What it has written below that directory, in order, piece by piece.
     pub output: fn(&Path) -> Vec<Vec<u8>>,
@@ -48,6 +51,19 @@ pub static KINDS: &[Kind] = &[
         promise: Promise::AtLeastOnce,
     },
     Kind {
+        name: "Exec",
+        arguments: r#"(from: ["p4"], run: ["/usr/bin/tee", "-a", "received"], cwd: ".")"#,
+        output: |directory| lines_of(&directory.join("received")),
+        promise: Promise::AtLeastOnce,
+    },
+    Kind {
+        name: "HotBackup",
+        arguments: r#"(from: ["p4"], to: "ssh://{standby}{directory}/out",
+            key: "{keys}/user", known_hosts: "{keys}/known_hosts")"#,
+        output: files,
+        promise: Promise::Once,
+    },
+    Kind {
         name: "Mirror",
         arguments: r#"(from: ["p4"], to: "out")"#,
         output: files,
@@ -70,7 +86,13 @@ pub fn conforms(factory: &dyn ListenerFactory, kind: &Kind, scratch: &Path) {
     let receiver = kind.arguments.contains(RECEIVER).then(|| {
         Receiver::start().unwrap_or_else(|error| panic!("cannot receive: {error}"))
     });
-    let suite = Suite { factory, kind, scratch, receiver };
+    let standby = kind.arguments.contains(STANDBY).then(|| {
+        let keys = scratch.join("keys");
+        let started = std::fs::create_dir(&keys)
+            .and_then(|()| Host::start(&keys, &Plan::new(Access::Commands)));
+        started.unwrap_or_else(|error| panic!("cannot serve SSH: {error}"))
+    });
+    let suite = Suite { factory, kind, scratch, receiver, standby };
     suite.describes_itself();
     suite.refuses_what_it_does_not_know();
     suite.needs_no_entries();
@@ -86,10 +108,13 @@ struct Suite<'a> {
     kind: &'a Kind,
     scratch: &'a Path,
     receiver: Option<Receiver>,
+    standby: Option<Host>,
 }
 
-/// Stands in a row's arguments for the receiver's address.
+/// Stands in a row's arguments for the receiver's address ...
 const RECEIVER: &str = "{receiver}";
+/// ... and for a user at a host that serves SSH.
+const STANDBY: &str = "{standby}";
 
 impl Suite<'_> {
     fn describes_itself(&self) {
@@ -110,10 +135,10 @@ impl Suite<'_> {
 
     fn refuses_what_it_does_not_know(&self) {
         let name = self.kind.name;
-        let arguments = self.arguments();
+        let directory = self.directory("refused");
+        let arguments = self.arguments(&directory);
         let inner = arguments.trim_end_matches(')');
         let text = format!("{inner}, no_such_argument: 1)");
-        let directory = self.directory("refused");
         let Err(error) = self.build_from(&Args::new(&text), &directory) else {
             panic!("{name} takes an argument that is none");
         };
@@ -273,7 +298,7 @@ impl Suite<'_> {
     }
 
     fn build(&self, directory: &Path) -> Built {
-        let built = self.build_from(&Args::new(&self.arguments()), directory);
+        let built = self.build_from(&Args::new(&self.arguments(directory)), directory);
         built.unwrap_or_else(|error| {
             panic!("{}: its row's arguments do not build: {error}", self.kind.name)
         })
@@ -285,10 +310,18 @@ impl Suite<'_> {
         self.factory.build(args, &context)
     }
 
-    fn arguments(&self) -> String {
+    fn arguments(&self, directory: &Path) -> String {
         let address = self.receiver.as_ref().map(|receiver| receiver.address());
         let address = address.map_or_else(String::new, |address| address.to_string());
-        self.kind.arguments.replace(RECEIVER, &address)
+        let mut arguments = self.kind.arguments.replace(RECEIVER, &address);
+        if let Some(host) = &self.standby {
+            let keys = host.directory().display().to_string();
+            arguments = arguments
+                .replace(STANDBY, &format!("{}@{}", host.user(), host.address()))
+                .replace("{keys}", &keys)
+                .replace("{directory}", &directory.display().to_string());
+        }
+        arguments
     }
 
     fn output(&self, directory: &Path) -> Vec<Vec<u8>> {

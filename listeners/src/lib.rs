@@ -27,18 +27,35 @@
 
 mod arguments;
 pub mod conformance;
+mod exec;
 mod files;
 mod forward;
+mod hot_backup;
 mod mirror;
 mod print;
+pub mod process;
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        unused_imports,
+        reason = "the client is tested beyond what the backup asks of it"
+    )
+)]
+mod ssh;
 pub mod testing;
 
 use tripline_api::ListenerFactory;
 
 /// Every kind of listener: the words that may stand before the parenthesis in
-/// `listeners`.
-pub static ALL: &[&dyn ListenerFactory] =
-    &[&forward::Factory, &mirror::Factory, &print::Factory];
+/// `listeners`. The first of them is the example where one is missing.
+pub static ALL: &[&dyn ListenerFactory] = &[
+    &forward::Factory,
+    &exec::Factory,
+    &hot_backup::Factory,
+    &mirror::Factory,
+    &print::Factory,
+];
 
 /// The factory of the listeners that the configuration calls `name`.
 pub fn find(name: &str) -> Option<&'static dyn ListenerFactory> {

@@ -10,6 +10,7 @@
 //! assert_eq!(batches[1].view().start.offset, 17);
 //! ```
 
+pub use crate::ssh::testing as sshd;
 use p4journal::{Splitter, Trailer};
 use std::path::Path;
 use std::sync::Arc;

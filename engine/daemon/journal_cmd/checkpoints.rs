@@ -17,10 +17,11 @@ use std::process::ExitCode;
 
 /// Writes a checkpoint with the journals applied.
 pub(crate) fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
-    let ApplyArgs { to, checkpoint, journals } = args;
+    let ApplyArgs { to, part, checkpoint, journals } = args;
     let files = Files { checkpoint, journals, other: to };
     files.probe_inputs(None)?;
-    for input in std::iter::once(checkpoint).chain(journals) {
+    // The checkpoint may be: it is replaced at once, when all went well.
+    for input in journals {
         if is_same_file(to, input) {
             anyhow::bail!(
                 "`{}` is one of the inputs: write to another file, and move it there \
@@ -40,8 +41,10 @@ pub(crate) fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {
         Ok(applied) => applied,
         Err(error) => return Ok(files.failed(&error)),
     };
-    let is_sound =
-        files.judge(&applied) & judge_checkpoint(checkpoint, applied.checkpoint);
+    let is_chain = *part || judge_chain(&files, &applied);
+    let is_sound = is_chain
+        & files.judge(&applied)
+        & judge_checkpoint(checkpoint, applied.checkpoint);
     if !is_sound {
         let to = shown(to);
         match output.is_pending() {
@@ -77,7 +80,8 @@ pub(crate) fn verify(args: &VerifyArgs) -> anyhow::Result<ExitCode> {
         Err(error) => return Ok(files.failed(&error)),
     };
     let comparison = &verification.comparison;
-    let is_sound = files.judge(&verification.applied)
+    let is_sound = judge_chain(&files, &verification.applied)
+        & files.judge(&verification.applied)
         & judge_checkpoint(checkpoint, comparison.first)
         & judge_checkpoint(next, comparison.second);
     differences.finish_explained(comparison)?;
@@ -147,16 +151,6 @@ impl Files<'_> {
     /// relied on.
     fn judge(&self, applied: &Applied) -> bool {
         let mut is_sound = true;
-        for chain_break in applied.breaks() {
-            let path = shown(match chain_break {
-                ChainBreak::Checkpoint { .. } => self.checkpoint,
-                ChainBreak::Journals { first, .. } => &self.journals[first],
-            });
-            say(format_args!(
-                "`{path}`: {chain_break}: give all journals after the checkpoint, in order"
-            ));
-            is_sound = false;
-        }
         let last = self.journals.last();
         for (journal, path) in applied.journals.journals.iter().zip(self.journals) {
             is_sound &= judge_journal(path, journal, Some(path) == last);
@@ -183,6 +177,22 @@ impl Files<'_> {
         }
         is_sound
     }
+}
+
+/// Says where journals are missing; false when they are.
+fn judge_chain(files: &Files<'_>, applied: &Applied) -> bool {
+    let mut is_whole = true;
+    for chain_break in applied.breaks() {
+        let path = shown(match chain_break {
+            ChainBreak::Checkpoint { .. } => files.checkpoint,
+            ChainBreak::Journals { first, .. } => &files.journals[first],
+        });
+        say(format_args!(
+            "`{path}`: {chain_break}: give all journals after the checkpoint, in order"
+        ));
+        is_whole = false;
+    }
+    is_whole
 }
 
 /// Says what is wrong with a journal; false when it cannot be relied on. The last

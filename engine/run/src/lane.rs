@@ -290,12 +290,11 @@ impl Lane {
     }
 
     fn wait_for_landing(&mut self, pace: &mut Pace) -> Turn {
-        let mut give_up_at: Option<Instant> = None;
         while !self.has_landed(pace)? {
             let pause = pace.flight.as_mut().map_or(Duration::ZERO, Flight::pause);
-            match give_up_at {
+            match pace.give_up_at {
                 None if self.stop.recv_timeout(pause) == Err(Disconnected) => {
-                    give_up_at = Some(Instant::now() + self.flush_within);
+                    pace.give_up_at = Some(Instant::now() + self.flush_within);
                 }
                 None => {}
                 Some(time) if Instant::now() < time => std::thread::sleep(pause),

@@ -20,6 +20,8 @@ pub(crate) struct Pace {
     unflushed_since: Option<Instant>,
     /// A flush that is on its way; there is no other meanwhile.
     pub(crate) flight: Option<Flight>,
+    /// The lane is to stop, and waits no longer than until then for flushes.
+    pub(crate) give_up_at: Option<Instant>,
     pub(crate) reading_since: Option<Instant>,
     pub(crate) last_data: Instant,
     pub(crate) had_data: bool,
@@ -41,6 +43,7 @@ impl Pace {
             unflushed_bytes: 0,
             unflushed_since: None,
             flight: None,
+            give_up_at: None,
             reading_since: None,
             last_data: Instant::now(),
             had_data: false,

@@ -145,8 +145,9 @@ impl Engine {
                 quiet: built.quiet,
                 poll: setup.options.poll,
                 until_idle: setup.options.until_idle,
-                // It gives up in time to come to its own end.
-                flush_within: setup.options.stop_within.mul_f64(0.9),
+                // A call that is under way takes two seconds, and a listener may
+                // have to end what it started.
+                flush_within: setup.options.stop_within.mul_f64(0.7),
                 tracks,
                 letters,
                 stop: stop_receiver.clone(),

@@ -14,10 +14,10 @@
 
 use super::current::Current;
 use super::scan::{self, BLOCK_BYTES, Belief, Whole};
-use crate::files::read_at;
+use crate::files::{self, read_at};
 use p4journal::Head;
 use sha2::{Digest as _, Sha256};
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -336,14 +336,13 @@ fn make(path: &Path) -> io::Result<File> {
 }
 
 fn lock(handle: &File, path: &Path) -> Result<(), ListenError> {
-    match handle.try_lock() {
-        Err(TryLockError::WouldBlock) => Err(ListenError::Stop(format!(
-            "another mirror writes to {}: give each mirror a directory of its own",
-            path.display()
-        ))),
-        // A file system without locks is no reason not to make a backup.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    if files::lock(handle) {
+        return Ok(());
     }
+    Err(ListenError::Stop(format!(
+        "another mirror writes to {}: give each mirror a directory of its own",
+        path.display()
+    )))
 }
 
 /// The numbers of the finished journals, in no order.

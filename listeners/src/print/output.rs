@@ -1,7 +1,8 @@
 //! Where lines go: a file that is repaired, or a stream that is not.
 
 use super::tail::{self, Found};
-use std::fs::{File, OpenOptions, TryLockError};
+use crate::files;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -208,13 +209,12 @@ impl Output {
 }
 
 fn lock(file: &File, name: &str) -> Result<(), ListenError> {
-    match file.try_lock() {
-        Err(TryLockError::WouldBlock) => Err(ListenError::Stop(format!(
-            "another listener writes to {name}: give each one a file of its own"
-        ))),
-        // Not every file system has locks.
-        Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+    if files::lock(file) {
+        return Ok(());
     }
+    Err(ListenError::Stop(format!(
+        "another listener writes to {name}: give each one a file of its own"
+    )))
 }
 
 /// Makes the file no longer than `length`. It may be shorter by now: others

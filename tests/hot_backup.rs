@@ -1,0 +1,265 @@
+//! A standby over SSH: what is written is there, byte for byte, and applied;
+//! and what goes wrong is said, and overwrites nothing.
+
+use crate::site::{Site, corpus_journals, in_words, small_journals, wait_until};
+use crate::standby::Standby;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+use tripline_listeners::testing::sshd::{Access, Plan, keygen};
+
+const LIMIT: Duration = Duration::from_secs(60);
+
+#[test]
+fn an_account_that_may_only_do_sftp_is_enough() {
+    let journals = small_journals(3);
+    for way in ["way: Library", "way: Program"] {
+        let standby = Standby::with(&Plan::new(Access::Files), &[way]);
+        let site = Site::new();
+        standby.configure(&site);
+        site.lay_out(&journals);
+        site.catch_up();
+        site.assert_delivered(&journals, way);
+        // Again, with everything there.
+        site.catch_up();
+        site.assert_delivered(&journals, way);
+    }
+}
+
+#[test]
+fn a_lost_state_is_found_again_on_the_standby() {
+    let journals = small_journals(4);
+    let standby = Standby::new(&[]);
+    let site = Site::new();
+    standby.configure(&site);
+    site.lay_out(&journals[..3]);
+    site.catch_up();
+    fs::remove_dir_all(site.out().join("state")).unwrap();
+    fs::rename(site.live(), site.rotated(3)).unwrap();
+    fs::write(site.live(), &journals[3].bytes).unwrap();
+    fs::remove_file(site.rotated(1)).unwrap();
+    site.configure(&format!(r#""standby": {},"#, standby.listener("")));
+    let output = site.until_idle();
+    assert!(output.status.success(), "{}", in_words(&output));
+    site.assert_mirrored(&journals, "found again");
+}
+
+#[test]
+fn other_bytes_on_the_standby_stop_it_and_stay() {
+    let journals = small_journals(3);
+    let standby = Standby::new(&[]);
+    let site = Site::new();
+    standby.configure(&site);
+    site.lay_out(&journals);
+    site.catch_up();
+    let copy = standby.backup().join("journal");
+    let mut bytes = fs::read(&copy).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&copy, &bytes).unwrap();
+    let mut more = journals[2].bytes.clone();
+    more.extend(b"@pv@ 0 @db.desc@ 9 @more@ \n@ex@ 1 2\n");
+    fs::write(site.live(), &more).unwrap();
+    let output = site.until_idle();
+    assert_eq!(output.status.code(), Some(3), "{}", in_words(&output));
+    let said = in_words(&output);
+    assert!(said.contains("backup diverged at journal 3 offset 100"), "{said}");
+    assert!(said.contains("Nothing was overwritten"), "{said}");
+    assert!(fs::read(&copy).unwrap() == bytes, "it was changed");
+}
+
+#[test]
+fn what_a_power_loss_left_behind_the_settled_place_is_written_again() {
+    let mut journals = small_journals(2);
+    let standby = Standby::new(&[]);
+    let site = Site::new();
+    standby.configure(&site);
+    site.lay_out(&journals);
+    site.catch_up();
+    let copy = standby.backup().join("journal");
+    let mut torn = fs::read(&copy).unwrap();
+    torn.extend([0; 300]);
+    fs::write(&copy, &torn).unwrap();
+    journals[1].bytes.extend(b"@pv@ 0 @db.desc@ 9 @more@ \n@ex@ 1 2\n");
+    fs::write(site.live(), &journals[1].bytes).unwrap();
+    site.catch_up();
+    site.assert_mirrored(&journals, "after a loss of power");
+
+    // And where the journal is over before anything more is written to it.
+    let more = small_journals(4).remove(2);
+    journals[1].bytes.extend(
+        b"@rv@ 1 @db.counters@ @journal@ @3@ \n\
+        @nx@ 3 1700000099 @58@ 0 0 0 0 0 @@ @@ @@ @@ @@ \n@ex@ 11 1700000099\n",
+    );
+    fs::write(site.live(), &journals[1].bytes).unwrap();
+    site.catch_up();
+    let mut torn = fs::read(&copy).unwrap();
+    torn.extend([0; 300]);
+    fs::write(&copy, &torn).unwrap();
+    fs::rename(site.live(), site.rotated(2)).unwrap();
+    fs::write(site.live(), &more.bytes).unwrap();
+    journals.push(more);
+    site.catch_up();
+    site.assert_mirrored(&journals, "after a loss of power and a rotation");
+}
+
+#[test]
+fn a_host_that_is_not_known_or_another_stops_it_with_the_repair() {
+    let journals = small_journals(1);
+    for way in ["way: Library", "way: Program"] {
+        let standby = Standby::new(&[way]);
+        let site = Site::new();
+        standby.configure(&site);
+        site.lay_out(&journals);
+        let known = standby.keys().join("known_hosts");
+        let right = fs::read(&known).unwrap();
+
+        fs::write(&known, "").unwrap();
+        let said = stopped(&site);
+        assert!(said.contains("ssh-keyscan"), "{way}: {said}");
+
+        keygen(&standby.keys().join("other")).unwrap();
+        standby.host.know(&standby.keys().join("other.pub")).unwrap();
+        let said = stopped(&site);
+        assert!(said.contains("ssh-keygen -R"), "{way}: {said}");
+        assert!(!standby.backup().exists(), "something was sent");
+
+        fs::write(&known, right).unwrap();
+        site.catch_up();
+        site.assert_delivered(&journals, way);
+    }
+}
+
+#[test]
+fn a_full_disk_is_waited_for() {
+    let journals = small_journals(2);
+    let mut plan = Plan::new(Access::Commands);
+    plan.file_bytes_max = Some(200);
+    let full = Standby::with(&plan, &[]);
+    let site = Site::new();
+    full.configure(&site);
+    site.lay_out(&journals);
+    let daemon = site.start_daemon();
+    let state = || where_of(&site, "standby");
+    let is_retrying = || state()["state"] == "retrying";
+    assert!(wait_until(LIMIT, is_retrying), "{}", state());
+    let why = state()["why"].to_string();
+    assert!(why.contains("bytes free"), "{why}");
+    daemon.stop();
+    let held = fs::read(full.backup().join("journal")).unwrap();
+    assert!(held.len() <= 200 && journals[0].bytes.starts_with(&held));
+}
+
+#[test]
+fn what_is_copied_is_applied_on_the_standby() {
+    let Some(journals) = corpus_journals() else { return };
+    let standby = Standby::new(&[]);
+    let (site, applied) = with_replay(&standby, 1);
+    // Piece by piece, so that it goes on from what is applied.
+    for (index, journal) in journals.iter().enumerate() {
+        if index > 0 {
+            fs::rename(site.live(), site.rotated(journals[index - 1].number)).unwrap();
+        }
+        fs::write(site.live(), &journal.bytes[..journal.bytes.len() / 3]).unwrap();
+        if index % 5 == 0 {
+            site.catch_up();
+        }
+        fs::write(site.live(), &journal.bytes).unwrap();
+    }
+    site.catch_up();
+    site.assert_delivered(&journals, "applied");
+    let place = where_of(&site, "standby.replay");
+    assert_eq!((&place["sequence"], &place["state"]), (&16.into(), &"following".into()));
+    // As if all journals had been applied at once.
+    let at_once = standby.keys().join("at-once.ckp");
+    let mut apply = journal(&["apply", "--to"]);
+    apply.arg(&at_once).arg(standby.keys().join("checkpoint.1"));
+    apply.args(journals[..15].iter().map(|it| site.rotated(it.number)));
+    must(apply.arg(site.live()));
+    must(journal(&["diff"]).args([&at_once, &applied]));
+}
+
+#[test]
+fn what_is_applied_is_what_the_server_had() {
+    let Some(journals) = corpus_journals() else { return };
+    // The server wrote into these all that it did.
+    for number in [4, 10, 15] {
+        let standby = Standby::new(&[]);
+        let (site, applied) = with_replay(&standby, number);
+        site.lay_out(&journals[number as usize - 1..number as usize]);
+        site.catch_up();
+        let next = checkpoint(number + 1, standby.keys());
+        must(journal(&["verify", "--explain"]).args([&applied, &next]));
+    }
+}
+
+/// A site whose journals are applied to a copy of a checkpoint, and that copy.
+fn with_replay(standby: &Standby, number: u64) -> (Site, PathBuf) {
+    let applied = standby.keys().join("applied.ckp");
+    fs::copy(checkpoint(number, standby.keys()), &applied).unwrap();
+    let site = Site::new();
+    let replay = format!(
+        r#"replay: ["{}", "journal", "apply", "--part", "--to", "{1}", "{1}", "-"]"#,
+        env!("CARGO_BIN_EXE_tripline"),
+        applied.display()
+    );
+    standby.configure_with(&site, &replay);
+    (site, applied)
+}
+
+fn journal(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tripline"));
+    command.arg("journal").args(words);
+    command
+}
+
+fn must(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", in_words(&output));
+}
+
+#[test]
+fn a_replay_that_fails_says_why_and_is_tried_again() {
+    let journals = small_journals(1);
+    let standby = Standby::new(&[]);
+    let site = Site::new();
+    standby.configure_with(&site, r#"replay: ["/bin/ls", "/no such folder"]"#);
+    site.lay_out(&journals);
+    let daemon = site.start_daemon();
+    let is_retrying = || where_of(&site, "standby.replay")["state"] == "retrying";
+    assert!(wait_until(LIMIT, is_retrying), "{}", where_of(&site, "standby.replay"));
+    let why = where_of(&site, "standby.replay")["why"].to_string();
+    assert!(why.contains("/bin/ls") && why.contains("no such folder"), "{why}");
+    // The copies do not wait for it.
+    let is_copied = || where_of(&site, "standby")["bytes_behind"] == 0;
+    assert!(wait_until(LIMIT, is_copied));
+    daemon.stop();
+    site.assert_mirrored(&journals, "beside a replay that fails");
+}
+
+fn stopped(site: &Site) -> String {
+    let output: Output = site.until_idle();
+    assert_eq!(output.status.code(), Some(3), "{}", in_words(&output));
+    in_words(&output)
+}
+
+/// What `where` says of a listener.
+fn where_of(site: &Site, listener: &str) -> serde_json::Value {
+    let output = site.command(&["where", "--json"]).output().unwrap();
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let is_it = |row: &&serde_json::Value| row["listener"] == listener;
+    rows.as_array().unwrap().iter().find(is_it).cloned().unwrap()
+}
+
+/// A checkpoint of the corpus, unpacked into a folder.
+fn checkpoint(number: u64, folder: &Path) -> PathBuf {
+    let corpus = std::env::var_os("TRIPLINE_CORPUS").map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"),
+        PathBuf::from,
+    );
+    let packed = corpus.join(format!("p4d-a/checkpoint.{number}.gz"));
+    let mut decoder = flate2::read::MultiGzDecoder::new(fs::File::open(packed).unwrap());
+    let to = folder.join(format!("checkpoint.{number}"));
+    std::io::copy(&mut decoder, &mut fs::File::create(&to).unwrap()).unwrap();
+    to
+}
