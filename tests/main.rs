@@ -19,6 +19,7 @@ mod log_durability; // what is remembered of logs outlives kills, power cuts and
 mod logs; // log files under fire: writers, rotations, people, a system at its limits
 mod plays; // a real server's journals, played live, in every way they can be rotated
 mod readme; // what the documents show, run
+mod review; // reviewers are told of changes, once each, whenever the program is killed
 mod site; // a journal, a configuration and the program, and what must be delivered
 mod standby; // another host with a real sshd, and a backup that is kept there
 mod tidy; // the house rules that no compiler enforces

@@ -75,6 +75,12 @@ pub static KINDS: &[Kind] = &[
         output: |directory| lines_of(&directory.join("out.jsonl")),
         promise: Promise::Once,
     },
+    Kind {
+        name: "Review",
+        arguments: r#"(from: ["p4"], to: "mails.jsonl", zone: "UTC")"#,
+        output: |directory| lines_of(&directory.join("mails.jsonl")),
+        promise: Promise::Once,
+    },
 ];
 
 /// Runs the whole suite over one kind of listener, in a directory that is empty.
@@ -251,7 +257,8 @@ impl Suite<'_> {
             return;
         }
         let mut listener = built.listener;
-        let feed = Feed::new("p4").journal(1, JOURNAL_1).journal(3, JOURNAL_3);
+        let first = [JOURNAL_1, SUBMIT].concat();
+        let feed = Feed::new("p4").journal(1, &first).journal(3, JOURNAL_3);
         let batches: Vec<OwnedBatch> = feed.batches(None, usize::MAX);
         let begin = Begin { source: feed.source(), cursor: None, set_by_hand: true };
         self.must(listener.begin(&begin), "begin");
@@ -349,18 +356,21 @@ impl Suite<'_> {
 /// Everything the listeners are fed with.
 fn feeds() -> Vec<(&'static str, Feed)> {
     let long = format!("@pv@ 0 @db.desc@ 9 @{}@ \n@ex@ 1 9\n", "line\n".repeat(400_000));
+    let long = [long.as_bytes(), SUBMIT].concat();
+    let (first, hostile) =
+        ([JOURNAL_1, SUBMIT, TRAILER_1].concat(), [HOSTILE, SUBMIT].concat());
     vec![
-        ("one", Feed::new("p4").journal(1, JOURNAL_1)),
+        ("one", Feed::new("p4").journal(1, &first)),
         (
             "rotated",
             Feed::new("p4")
                 .journal(0, JOURNAL_0)
-                .journal(1, JOURNAL_1)
+                .journal(1, &first)
                 .journal(2, JOURNAL_2)
                 .journal(3, JOURNAL_3),
         ),
-        ("hostile", Feed::new("p4").journal(7, HOSTILE)),
-        ("long", Feed::new("p4").journal(0, long.as_bytes())),
+        ("hostile", Feed::new("p4").journal(7, &hostile)),
+        ("long", Feed::new("p4").journal(0, &long)),
     ]
 }
 
@@ -372,9 +382,18 @@ const JOURNAL_1: &[u8] = b"@nx@ 2 100 @40@ 10 0 0 0 0 @/p4@ @journal@ @@ @@ @@ \
     @vv@ 1 @db.counters@ @journal@ @1@ \n@ex@ 1 100\n\
     @pv@ 0 @db.desc@ 7 @two\nlines, and @@pv@@ 1 @@db.x@@\n@ \n@ex@ 2 101\n\
     @rv@ 4 @db.user@ @ann@ @ann@@example@ @@ 1 2 @Ann@ @0123CAFE@ 0 @@ 0 0 0 \n\
-    @mx@ 3 102\n@ex@ 3 102\n\
-    @rv@ 1 @db.counters@ @journal@ @2@ \n\
+    @mx@ 3 102\n@ex@ 3 102\n";
+
+const TRAILER_1: &[u8] = b"@rv@ 1 @db.counters@ @journal@ @2@ \n\
     @nx@ 3 103 @40@ 0 0 0 0 0 @@ @@ @@ @@ @@ \n@ex@ 4 103\n";
+
+/// A change, and somebody who reviews it.
+const SUBMIT: &[u8] = b"@pv@ 3 @db.user@ @bob@ @bob@@example.com@ @@ 1 2 @Bob@ @@ 0 @@ 0 \n\
+    @pv@ 1 @db.review@ @bob@ 0 0 @//depot/...@ 0 \n@ex@ 5 102\n\
+    @pv@ 0 @db.desc@ 12 @Fix the loader\n@ \n@pv@ 1 @db.change@ 12 12 @ws@ @ann@ 102 0 @@ @@ \n\
+    @ex@ 6 102\n@rv@ 1 @db.change@ 12 12 @ws@ @ann@ 102 1 @@ @@ \n\
+    @pv@ 0 @db.revcx@ 12 @//depot/a@ 1 0 \n@mx@ 6 102\n\
+    @pv@ 0 @db.revcx@ 12 @//depot/b@ 3 1 \n@ex@ 6 102\n";
 
 /// As short as a journal can be.
 const JOURNAL_2: &[u8] = b"@vv@ 1 @db.counters@ @journal@ @2@ \n@ex@ 1 110\n\

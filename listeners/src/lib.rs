@@ -34,6 +34,7 @@ mod hot_backup;
 mod mirror;
 mod print;
 pub mod process;
+mod review;
 #[cfg_attr(
     not(test),
     expect(
@@ -55,6 +56,7 @@ pub static ALL: &[&dyn ListenerFactory] = &[
     &hot_backup::Factory,
     &mirror::Factory,
     &print::Factory,
+    &review::Factory,
 ];
 
 /// The factory of the listeners that the configuration calls `name`.

@@ -5,7 +5,7 @@
 //! file has each line once. `print/output.rs` has the file, `print/tail.rs`
 //! reads its end, `print/written.rs` remembers what is in it.
 
-mod output;
+pub(crate) mod output;
 mod tail;
 mod written;
 

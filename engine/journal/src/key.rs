@@ -1,5 +1,7 @@
 //! The key of a row, in the order of a checkpoint.
 
+use std::borrow::Cow;
+
 use crate::field::Field;
 use crate::record::Record;
 use crate::schema::Layout;
@@ -13,6 +15,26 @@ pub enum Case {
     /// They are; a server on Windows, or one started with `-C1`. Only ASCII letters are
     /// folded here: a unicode server folds more, see *Known limits*.
     Insensitive,
+}
+
+impl Case {
+    /// The text as it is compared: in lower case if the case does not matter, ASCII
+    /// letters only.
+    pub fn fold(self, text: &[u8]) -> Cow<'_, [u8]> {
+        match self {
+            Self::Insensitive if text.iter().any(u8::is_ascii_uppercase) => {
+                Cow::Owned(text.to_ascii_lowercase())
+            }
+            _ => Cow::Borrowed(text),
+        }
+    }
+
+    pub(crate) const fn fold_byte(self, byte: u8) -> u8 {
+        match self {
+            Self::Sensitive => byte,
+            Self::Insensitive => byte.to_ascii_lowercase(),
+        }
+    }
 }
 
 /// The key of a row: bytes that compare as the rows of a checkpoint are sorted.
@@ -61,8 +83,7 @@ fn push_field(bytes: &mut Vec<u8>, field: Field<'_>, case: Case) {
     }
     bytes.push(TEXT);
     for &byte in field.text().iter() {
-        let byte =
-            if case == Case::Insensitive { byte.to_ascii_lowercase() } else { byte };
+        let byte = case.fold_byte(byte);
         bytes.push(byte);
         if byte == 0 {
             bytes.push(u8::MAX);

@@ -29,6 +29,8 @@
 //! - The chain law: checkpoint N with journal N applied is checkpoint N+1. [`apply`] does
 //!   it, [`verify`] checks it and explains where it does not hold, [`diff`] compares two
 //!   checkpoints row by row.
+//! - A [`PathPattern`] is a path with Perforce's wildcards; a [`PathView`] is a list of them
+//!   in which the last one that matches decides. [`Compose`] writes a record.
 //!
 //! # Example
 //!
@@ -82,6 +84,7 @@ pub use crate::compare::Difference;
 pub use crate::compare::DifferenceKind;
 pub use crate::compare::TableComparison;
 pub use crate::compare::diff;
+pub use crate::compose::Compose;
 pub use crate::count::Count;
 pub use crate::count::Counter;
 pub use crate::field::ColumnName;
@@ -98,6 +101,9 @@ pub use crate::note::NoteKind;
 pub use crate::overlay::ChainBreak;
 pub use crate::overlay::JournalSummary;
 pub use crate::overlay::JournalsSummary;
+pub use crate::path::MapFlag;
+pub use crate::path::PathPattern;
+pub use crate::path::PathView;
 pub use crate::reader::Entry;
 pub use crate::reader::RECORD_BYTES_MAX;
 pub use crate::reader::ReadError;
@@ -126,6 +132,7 @@ pub mod schema;
 
 mod apply;
 mod compare;
+mod compose;
 mod count;
 #[cfg(unix)]
 mod count_file;
@@ -137,6 +144,7 @@ mod note;
 mod order;
 mod overlaid;
 mod overlay;
+mod path;
 mod reader;
 mod record;
 mod row;

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use tripline_api::{ListenError, SourceId};
 
 /// An open output.
-pub(super) struct Output {
+pub(crate) struct Output {
     file: File,
     /// What the file is called in messages.
     name: String,
@@ -39,7 +39,7 @@ enum Kind {
 
 impl Output {
     /// Opens or makes a file. What a crash left torn at its end is cut off.
-    pub(super) fn file(path: &Path) -> Result<Self, ListenError> {
+    pub(crate) fn file(path: &Path) -> Result<Self, ListenError> {
         let name = path.display().to_string();
         let failed = |error| ListenError::io(format_args!("cannot open {name}"), &error);
         let found = match path.metadata() {
@@ -87,7 +87,7 @@ impl Output {
     }
 
     /// Appends whole lines: all of them, or, with an error, none.
-    pub(super) fn append(&mut self, lines: &[u8]) -> Result<(), ListenError> {
+    pub(crate) fn append(&mut self, lines: &[u8]) -> Result<(), ListenError> {
         self.repair()?;
         let Kind::Plain { cut_to, .. } = &mut self.kind else {
             return self.append_to_stream(lines);
@@ -108,7 +108,7 @@ impl Output {
 
     /// Makes everything durable. After an error only what was durable before
     /// is left.
-    pub(super) fn sync(&mut self) -> Result<(), ListenError> {
+    pub(crate) fn sync(&mut self) -> Result<(), ListenError> {
         self.repair()?;
         let failed =
             |error| ListenError::io(format_args!("cannot sync {}", self.name), &error);
@@ -164,7 +164,7 @@ impl Output {
     }
 
     /// Whether the path still names this file: it may have been renamed.
-    pub(super) fn is_in_place(&self) -> bool {
+    pub(crate) fn is_in_place(&self) -> bool {
         match &self.kind {
             Kind::Plain { path, inode, .. } => {
                 path.metadata().is_ok_and(|found| (found.dev(), found.ino()) == *inode)

@@ -1,0 +1,214 @@
+//! `Review`: mail to those who review the files of a submitted change.
+//!
+//! The server is not asked anything: who reviews what, and where they get
+//! mail, stands in the tables that its journal writes.
+//!
+//! | module         | is                                                        |
+//! |----------------|-----------------------------------------------------------|
+//! | `rows`         | the rows that matter, and what matters of them            |
+//! | `tables`       | the tables as the journal left them; `kept` their bounds  |
+//! | `reviewers`    | the lines of `db.review`, and whose match a file          |
+//! | `open`         | transactions that are not ended                           |
+//! | `state`        | record by record: which changes are submitted             |
+//! | `notice`       | who is to hear of a change, and what                      |
+//! | `mail`, `text` | that as text, from bytes that are hostile                 |
+//! | `seed`         | the tables from a checkpoint                              |
+//! | `store`        | what survives a restart, and why it is an SQLite database |
+//! | `post`         | who takes the mails                                       |
+//! | `run`          | the listener                                              |
+//!
+//! # A submit
+//!
+//! is a transaction that puts a row of `db.change` with the bit for *committed*
+//! and rows of `db.revcx`, the files, for a change that was not submitted
+//! before. Shelves, descriptions that are edited, rows that are played again,
+//! revisions that are obliterated are none. What is in a transaction counts at
+//! its `@ex@`; who reviews a file is looked up when its row comes.
+//!
+//! # Known limits
+//!
+//! - Protections are not asked: who subscribes to files that they may not see
+//!   hears of them all the same, as they do from the server's `p4 reviews`.
+//! - Servers before 2006.2 write no `@ex@`, so nothing is ever submitted.
+//! - A checkpoint that is a directory of files (`p4d -jcp`) is not read.
+//! - Without a checkpoint, users and reviewers are known from when the journal
+//!   first says something of them.
+
+mod address;
+mod kept;
+mod link;
+mod mail;
+mod notice;
+mod open;
+mod post;
+mod reviewers;
+mod rows;
+mod run;
+mod seed;
+mod state;
+mod store;
+mod tables;
+mod text;
+
+use crate::arguments;
+use jiff::tz::TimeZone;
+use link::Link;
+use mail::Style;
+use notice::Choice;
+use post::ToFile;
+use run::{Review, Settings};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use tripline_api::{
+    Args, ArgsError, BuildContext, Built, FriendlyDuration, ListenerFactory, ListenerId,
+    OnGap,
+};
+
+/// Makes [`Review`]s.
+pub(crate) struct Factory;
+
+impl ListenerFactory for Factory {
+    fn name(&self) -> &'static str {
+        "Review"
+    }
+
+    fn doc(&self) -> &'static str {
+        "The Perforce review daemon without any load on the server: tells users of \
+         submitted changes with files that they review (`Reviews:` of `p4 user`; later \
+         lines override earlier ones, `-` excludes). Who that is and where they get mail \
+         is learned from the journal's own tables, as it changes them. One mail for each \
+         change and address: number, user, client, date, description, jobs fixed, the \
+         first 200 files with revision and action, a link.\n\
+         \n\
+         `checkpoint` names the checkpoint of the journal that it begins with, gzipped or \
+         not, or the directory in which the server writes them as `NAME.checkpoint.N` or \
+         `NAME.ckp.N`: with it all users and reviewers are known from the start, and of \
+         changes in it nobody hears. Without it they are known from when the journal \
+         first says something of them. It is read once, and again behind a gap when the \
+         directory has the one that fits.\n\
+         \n\
+         A reviewer who is no user and a group is everybody in that group and its \
+         groups. Service and operator users get no mail, nor does who has no deliverable \
+         address: name@host without a dot in the host is none. `users` has addresses in \
+         place of the server's. Protections are not asked.\n\
+         \n\
+         What was decided is in a database in the state directory before it is sent, so \
+         that neither a kill nor a restart loses a mail or sends it twice; when it dies \
+         between a mail's acceptance and remembering that, it is sent again with the same \
+         id. A mail that is refused for good becomes a dead letter. After a person moved \
+         the cursor back, mails come again. Descriptions of pending changes take 64 MiB \
+         at most; when one has gone, its mail has the first 31 characters.\n\
+         \n\
+         For now mails go to the file `to` (mode 0600), a JSON object a line with `id`, \
+         `to`, `name`, `subject` and `text`.\n\
+         \n\
+         Arguments: `from`, one source; `to`, a file; `checkpoint`, a file or directory; \
+         `own_changes`, false to leave out whoever submitted; `users`, addresses by user \
+         ({\"ann\": \"ann@example.com\"}); `exclude`, users who get nothing; `link`, a URL \
+         with {change}, {user} or {client} in it; `zone`, that of dates \
+         (\"Europe/Berlin\"; the system's unless given); `on_gap`, `Notify` (the default) \
+         or `Stop`; `quiet`, a duration (\"5s\")."
+    }
+
+    fn example(&self) -> &'static str {
+        r#"Review(from: ["p4"], to: "review.jsonl", link: "https://swarm.example.com/changes/{change}")"#
+    }
+
+    fn build(
+        &self,
+        args: &Args<'_>,
+        context: &BuildContext<'_>,
+    ) -> Result<Built, ArgsError> {
+        let arguments: Arguments = args.parse()?;
+        arguments::check_sources(&arguments.from)?;
+        if arguments.from.len() > 1 {
+            return Err(ArgsError::new(format!(
+                "a Review has one source, and `from` names {}: changes are numbered by \
+                 their server, so write a Review for each",
+                arguments.from.len()
+            )));
+        }
+        if arguments.to.as_os_str().is_empty() {
+            return Err(ArgsError::new("`to` is empty: write a file's name"));
+        }
+        let id = ListenerId::new(context.name)
+            .ok_or_else(|| ArgsError::new("this cannot be a listener's name"))?;
+        let to = context.path(&arguments.to);
+        let settings = Settings {
+            id,
+            directory: context.state.to_owned(),
+            checkpoint: arguments.checkpoint.as_deref().map(|path| context.path(path)),
+            style: Style {
+                zone: zone(arguments.zone.as_deref())?,
+                link: arguments
+                    .link
+                    .as_deref()
+                    .map(Link::new)
+                    .transpose()
+                    .map_err(ArgsError::new)?,
+            },
+            waiting_max: Settings::WAITING_MAX,
+            choice: choice(arguments.own_changes, arguments.users, arguments.exclude)?,
+        };
+        let listener = Box::new(Review::new(settings, Box::new(ToFile::new(to.clone()))));
+        let quiet = arguments::quiet(arguments.quiet)?;
+        Ok(Built {
+            only_journals: true,
+            on_gap: arguments.on_gap.unwrap_or(OnGap::Notify),
+            writes: Some(to),
+            ..Built::new(listener, arguments.from, quiet)
+        })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Arguments {
+    from: Vec<String>,
+    to: PathBuf,
+    checkpoint: Option<PathBuf>,
+    own_changes: Option<bool>,
+    users: Option<BTreeMap<String, String>>,
+    exclude: Option<Vec<String>>,
+    link: Option<String>,
+    zone: Option<String>,
+    on_gap: Option<OnGap>,
+    quiet: Option<FriendlyDuration>,
+}
+
+fn choice(
+    own_changes: Option<bool>,
+    users: Option<BTreeMap<String, String>>,
+    exclude: Option<Vec<String>>,
+) -> Result<Choice, ArgsError> {
+    let users = users.unwrap_or_default();
+    for (user, address) in &users {
+        if address::written(address).is_none() {
+            return Err(ArgsError::new(format!(
+                "`users` has {address:?} for {user:?}, which is no address: write one \
+                 like \"ann@example.com\""
+            )));
+        }
+    }
+    let exclude = exclude.unwrap_or_default();
+    if let Some(user) = exclude.iter().find(|user| users.contains_key(*user)) {
+        return Err(ArgsError::new(format!(
+            "{user:?} is in `users` and in `exclude`: leave one of them out"
+        )));
+    }
+    Ok(Choice { own_changes: own_changes.unwrap_or(true), users, exclude })
+}
+
+fn zone(written: Option<&str>) -> Result<TimeZone, ArgsError> {
+    let Some(name) = written else { return Ok(TimeZone::system()) };
+    TimeZone::get(name).map_err(|_| {
+        ArgsError::new(format!(
+            "`zone` has {name:?}, which is no time zone here: write it like \"UTC\" or \
+             \"Europe/Berlin\""
+        ))
+    })
+}
+
+#[cfg(test)]
+mod tests;
