@@ -17,6 +17,7 @@ mod journal_cmd; // `tripline journal`: count, cat, apply, verify, diff
 mod log_archives; // compressed by every tool, whole, in parts, unfinished, damaged, hostile
 mod log_durability; // what is remembered of logs outlives kills, power cuts and full disks
 mod logs; // log files under fire: writers, rotations, people, a system at its limits
+mod mail; // by a real mail server: each line once, through kills, floods and hostile lines
 mod plays; // a real server's journals, played live, in every way they can be rotated
 mod readme; // what the documents show, run
 mod review; // reviewers are told of changes, once each, whenever the program is killed

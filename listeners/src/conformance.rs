@@ -7,6 +7,7 @@
 mod logs;
 
 use crate::forward::receiver::Receiver;
+use crate::mail::receiver::MailReceiver;
 use crate::ssh::testing::{Access, Host, Plan};
 use crate::testing::{Feed, OwnedBatch};
 use std::path::Path;
@@ -23,8 +24,9 @@ pub struct Kind {
     /// Arguments that let it follow the source `p4` and write below the
     /// directory of the configuration. For one that writes to the network
     /// `{receiver}` in them stands for the address, `host:port`, of a receiver
-    /// that keeps whole lines in the file `received` there; for one that goes by
-    /// SSH, `{standby}` is a user and a host with this machine's files, its keys
+    /// that keeps whole lines in the file `received` there, and `{mailbox}` for
+    /// that of a mail server that keeps the lines of mails there; for one that goes
+    /// by SSH, `{standby}` is a user and a host with this machine's files, its keys
     /// are in `{keys}`, and `{directory}` is that of the configuration.
     pub arguments: &'static str,
     /// What it has written below that directory, in order, piece by piece.
@@ -64,6 +66,18 @@ pub static KINDS: &[Kind] = &[
         promise: Promise::Once,
     },
     Kind {
+        name: "Mail",
+        arguments: r#"(
+            from: ["p4"],
+            to: ["ops@example.com", "Ann <ann@example.com>"],
+            via: Smtp(server: "smtp://{mailbox}"),
+            body: "{% for entry in entries %}{{ entry.id }}\n{% endfor %}",
+            digest: (after: "0s", every: "0s", show: 1000),
+            sender: "tripline@example.com")"#,
+        output: |directory| lines_of(&directory.join("received")),
+        promise: Promise::Once,
+    },
+    Kind {
         name: "Mirror",
         arguments: r#"(from: ["p4"], to: "out")"#,
         output: files,
@@ -89,16 +103,9 @@ pub static KINDS: &[Kind] = &[
 ///
 /// Where the listener does not conform; says how.
 pub fn conforms(factory: &dyn ListenerFactory, kind: &Kind, scratch: &Path) {
-    let receiver = kind.arguments.contains(RECEIVER).then(|| {
-        Receiver::start().unwrap_or_else(|error| panic!("cannot receive: {error}"))
-    });
-    let standby = kind.arguments.contains(STANDBY).then(|| {
-        let keys = scratch.join("keys");
-        let started = std::fs::create_dir(&keys)
-            .and_then(|()| Host::start(&keys, &Plan::new(Access::Commands)));
-        started.unwrap_or_else(|error| panic!("cannot serve SSH: {error}"))
-    });
-    let suite = Suite { factory, kind, scratch, receiver, standby };
+    let receiver = OtherEnd::of(kind.arguments, scratch)
+        .unwrap_or_else(|error| panic!("cannot receive: {error}"));
+    let suite = Suite { factory, kind, scratch, receiver };
     suite.describes_itself();
     suite.refuses_what_it_does_not_know();
     suite.needs_no_entries();
@@ -113,14 +120,71 @@ struct Suite<'a> {
     factory: &'a dyn ListenerFactory,
     kind: &'a Kind,
     scratch: &'a Path,
-    receiver: Option<Receiver>,
-    standby: Option<Host>,
+    receiver: OtherEnd,
+}
+
+/// Whom a listener writes to.
+enum OtherEnd {
+    Files,
+    Lines(Receiver),
+    Mails(MailReceiver),
+    Standby(Host),
 }
 
 /// Stands in a row's arguments for the receiver's address ...
 const RECEIVER: &str = "{receiver}";
+/// ... for the mail server's ...
+const MAILBOX: &str = "{mailbox}";
 /// ... and for a user at a host that serves SSH.
 const STANDBY: &str = "{standby}";
+
+impl OtherEnd {
+    fn of(arguments: &str, scratch: &Path) -> std::io::Result<Self> {
+        Ok(if arguments.contains(RECEIVER) {
+            Self::Lines(Receiver::start()?)
+        } else if arguments.contains(MAILBOX) {
+            Self::Mails(MailReceiver::start()?)
+        } else if arguments.contains(STANDBY) {
+            let keys = scratch.join("keys");
+            std::fs::create_dir(&keys)?;
+            Self::Standby(Host::start(&keys, &Plan::new(Access::Commands))?)
+        } else {
+            Self::Files
+        })
+    }
+
+    fn arguments(&self, written: &str, directory: &Path) -> String {
+        match self {
+            Self::Files => written.to_owned(),
+            Self::Lines(receiver) => {
+                written.replace(RECEIVER, &receiver.address().to_string())
+            }
+            Self::Mails(receiver) => {
+                written.replace(MAILBOX, &receiver.address().to_string())
+            }
+            Self::Standby(host) => written
+                .replace(STANDBY, &format!("{}@{}", host.user(), host.address()))
+                .replace("{keys}", &host.directory().display().to_string())
+                .replace("{directory}", &directory.display().to_string()),
+        }
+    }
+
+    /// What came, if it does not go to files.
+    fn received(&self) -> std::io::Result<Option<Vec<u8>>> {
+        match self {
+            Self::Files | Self::Standby(_) => Ok(None),
+            Self::Lines(receiver) => receiver.take_lines().map(Some),
+            Self::Mails(receiver) => {
+                let mut mails = receiver.take_mails()?;
+                // A mail whose acceptance got lost comes again as the same.
+                let mut seen = std::collections::BTreeSet::new();
+                mails.retain(|mail| seen.insert(mail.header("Message-ID")));
+                let text: String = mails.iter().map(|mail| mail.text()).collect();
+                Ok(Some(text.into_bytes()))
+            }
+        }
+    }
+}
 
 impl Suite<'_> {
     fn describes_itself(&self) {
@@ -318,22 +382,11 @@ impl Suite<'_> {
     }
 
     fn arguments(&self, directory: &Path) -> String {
-        let address = self.receiver.as_ref().map(|receiver| receiver.address());
-        let address = address.map_or_else(String::new, |address| address.to_string());
-        let mut arguments = self.kind.arguments.replace(RECEIVER, &address);
-        if let Some(host) = &self.standby {
-            let keys = host.directory().display().to_string();
-            arguments = arguments
-                .replace(STANDBY, &format!("{}@{}", host.user(), host.address()))
-                .replace("{keys}", &keys)
-                .replace("{directory}", &directory.display().to_string());
-        }
-        arguments
+        self.receiver.arguments(self.kind.arguments, directory)
     }
 
     fn output(&self, directory: &Path) -> Vec<Vec<u8>> {
-        if let Some(receiver) = &self.receiver {
-            let received = self.must(receiver.take_lines(), "receive");
+        if let Some(received) = self.must(self.receiver.received(), "receive") {
             let written = std::fs::write(directory.join("received"), received);
             self.must(written, "keep what was received");
         }

@@ -29,8 +29,10 @@ mod arguments;
 pub mod conformance;
 mod exec;
 mod files;
+mod filter;
 mod forward;
 mod hot_backup;
+mod mail;
 mod mirror;
 mod print;
 pub mod process;
@@ -54,6 +56,7 @@ pub static ALL: &[&dyn ListenerFactory] = &[
     &forward::Factory,
     &exec::Factory,
     &hot_backup::Factory,
+    &mail::Factory,
     &mirror::Factory,
     &print::Factory,
     &review::Factory,

@@ -10,8 +10,8 @@ mod tail;
 mod written;
 
 use crate::arguments;
+use crate::filter::Filter;
 use output::Output;
-use p4journal::{Op, Record};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use tail::Newest;
@@ -70,18 +70,16 @@ impl ListenerFactory for Factory {
                 "`to` is empty: write a file's name, or \"-\" for standard output",
             ));
         }
-        check_names("tables", arguments.tables.as_deref(), check_table)?;
-        check_names("ops", arguments.ops.as_deref(), check_op)?;
+        let filter = Filter::new(arguments.tables, arguments.ops)?;
         let to = match arguments.to.as_path() {
             dash if dash == Path::new("-") => None,
             file => Some(context.path(file)),
         };
         let writes = to.clone();
-        // Lines have neither.
-        let only_journals = arguments.tables.is_some() || arguments.ops.is_some();
+        let only_journals = filter.is_only_for_journals();
         let listener = Box::new(Print {
             to,
-            filter: Filter { tables: arguments.tables, ops: arguments.ops },
+            filter,
             secrets: arguments.secrets.unwrap_or_default(),
             output: None,
             written: Written::default(),
@@ -110,47 +108,6 @@ struct Arguments {
     secrets: Option<Secrets>,
     on_gap: Option<OnGap>,
     quiet: Option<FriendlyDuration>,
-}
-
-/// An empty list is refused: read as "none" it would silence the listener, read
-/// as "all" it would say more than was asked for.
-fn check_names(
-    argument: &str,
-    names: Option<&[String]>,
-    check: fn(&str) -> Result<(), String>,
-) -> Result<(), ArgsError> {
-    match names {
-        Some([]) => Err(ArgsError::new(format!(
-            "`{argument}` is empty: leave it out to have all of them"
-        ))),
-        Some(names) => {
-            names.iter().try_for_each(|name| check(name)).map_err(ArgsError::new)
-        }
-        None => Ok(()),
-    }
-}
-
-fn check_table(name: &str) -> Result<(), String> {
-    let (before, after) = name.split_once('.').unwrap_or_default();
-    let fine = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
-    if before.is_empty() || after.is_empty() || !name.chars().all(fine) {
-        return Err(format!(
-            "`tables` has {name:?}, which is no table: write it like \"db.user\""
-        ));
-    }
-    Ok(())
-}
-
-fn check_op(name: &str) -> Result<(), String> {
-    let is_known = Op::of(format!("@{name}@ ").as_bytes())
-        .is_some_and(|op| op != Op::Other && op.name() == name);
-    if !is_known {
-        return Err(format!(
-            "`ops` has {name:?}, which is no operator: write some of \"pv\", \"rv\", \
-             \"dv\", \"vv\", \"dl\", \"ex\", \"mx\", \"nx\", \"put\", \"del\""
-        ));
-    }
-    Ok(())
 }
 
 /// The listener.
@@ -279,30 +236,6 @@ fn open<'a>(
         },
     };
     Ok(output.insert(opened))
-}
-
-/// Which entries are wanted.
-struct Filter {
-    tables: Option<Vec<String>>,
-    ops: Option<Vec<String>>,
-}
-
-impl Filter {
-    /// Looks at operator and table only, which a torn record has too.
-    fn wants(&self, entry: &Entry<'_>) -> bool {
-        if entry.log.is_some() {
-            return self.ops.is_none() && self.tables.is_none();
-        }
-        if let Some(ops) = &self.ops
-            && !Op::of(entry.bytes).is_some_and(|op| ops.iter().any(|o| o == op.name()))
-        {
-            return false;
-        }
-        let Some(tables) = &self.tables else { return true };
-        let record = Record::parse(entry.bytes).ok();
-        let table = record.as_ref().and_then(Record::table);
-        table.is_some_and(|table| tables.iter().any(|wanted| wanted == table))
-    }
 }
 
 /// How many bytes of lines are collected before they are written. A single line

@@ -74,6 +74,13 @@ pub trait Listener: Send {
         Ok(true)
     }
 
+    /// Whether what a flush that answered [`Flushed::Soon`] is about will arrive in
+    /// a moment, so that a lane that is to stop waits for it. What waits for its
+    /// time, such as a digest, comes again after the next start instead.
+    fn arrives_soon(&self) -> bool {
+        true
+    }
+
     /// What was set aside since the last call, and is not one of the entries the
     /// listener [`Rejected`]: a mail that one of its recipients will never get.
     /// Asked before anything is settled, so that the letters are in the store

@@ -297,6 +297,10 @@ impl Lane {
                     pace.give_up_at = Some(Instant::now() + self.flush_within);
                 }
                 None => {}
+                // It has settled what it could, and the rest comes again.
+                Some(_) if !self.listener.arrives_soon() => {
+                    return Err(Leave::Ended(Ended::Done { missing: None }));
+                }
                 Some(time) if Instant::now() < time => std::thread::sleep(pause),
                 Some(_) => {
                     self.events.event(&Event::NotFlushed { listener: &self.id });

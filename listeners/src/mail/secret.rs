@@ -1,0 +1,123 @@
+//! Passwords, which come from files and go nowhere but to the server.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+/// A password: it has no form to be shown in.
+pub(super) struct Secret(String);
+
+impl Secret {
+    /// The longest password, in bytes.
+    const BYTES_MAX: usize = 1024;
+
+    /// Reads a password from the first line of a file that only its owner may
+    /// read.
+    ///
+    /// # Errors
+    ///
+    /// A sentence with the file's name and without anything that is in it.
+    pub(super) fn read(file: &Path) -> Result<Self, String> {
+        let shown = file.display();
+        let mut open = OpenOptions::new();
+        // A pipe in its place must not hold us up.
+        open.read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC);
+        let opened = open
+            .open(file)
+            .map_err(|error| format!("cannot read the password in {shown}: {error}"))?;
+        check_owner(&opened, file)?;
+        let mut text = String::new();
+        opened
+            .take(Self::BYTES_MAX as u64 + 2)
+            .read_to_string(&mut text)
+            .map_err(|error| format!("cannot read the password in {shown}: {error}"))?;
+        let line = text.strip_suffix('\n').unwrap_or(&text);
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        if line.is_empty() || line.len() > Self::BYTES_MAX {
+            return Err(format!(
+                "{shown} must hold a password of 1 to {} bytes, and nothing else",
+                Self::BYTES_MAX
+            ));
+        }
+        if line.contains(char::is_control) {
+            return Err(format!("{shown} must hold a password in one line"));
+        }
+        Ok(Self(line.to_owned()))
+    }
+
+    /// The password itself, for the wire.
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+fn check_owner(opened: &File, file: &Path) -> Result<(), String> {
+    let shown = file.display();
+    let about = opened
+        .metadata()
+        .map_err(|error| format!("cannot look at the password file {shown}: {error}"))?;
+    if !about.is_file() {
+        return Err(format!("the password file {shown} is no file"));
+    }
+    if about.mode() & 0o077 != 0 {
+        return Err(format!(
+            "the password file {shown} may be read or written by others: run `chmod 600 \
+             {shown}`"
+        ));
+    }
+    let us = rustix::process::geteuid().as_raw();
+    if about.uid() != us && about.uid() != 0 {
+        return Err(format!(
+            "the password file {shown} belongs to the user {}: run `chown {us} {shown}`",
+            about.uid()
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn passwords_are_read_from_files_of_their_owner() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("password");
+        let write = |bytes: &[u8], mode| {
+            std::fs::write(&file, bytes).unwrap();
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode))
+                .unwrap();
+            Secret::read(&file)
+        };
+        for text in ["s3cret pass", "s3cret pass\n", "s3cret pass\r\n"] {
+            let secret = write(text.as_bytes(), 0o600).unwrap();
+            assert_eq!(secret.expose(), "s3cret pass");
+            assert_eq!(format!("{secret:?}"), "Secret");
+        }
+        for (mode, bytes, words) in [
+            (0o640, &b"s3cret"[..], "chmod 600"),
+            (0o604, b"s3cret", "chmod 600"),
+            (0o600, b"", "1 to 1024 bytes"),
+            (0o600, &[b'x'; 2000], "1 to 1024 bytes"),
+            (0o600, b"s3cret\nmore\n", "in one line"),
+            (0o600, b"s3cret\0", "in one line"),
+            (0o600, b"s3cret\xff", "cannot read"),
+        ] {
+            let error = write(bytes, mode).unwrap_err();
+            assert!(error.contains(words), "{error}");
+            assert!(!error.contains("s3cret"), "{error}");
+        }
+        assert!(Secret::read(directory.path()).unwrap_err().contains("is no file"));
+        let missing = Secret::read(&directory.path().join("missing")).unwrap_err();
+        assert!(missing.contains("cannot read"), "{missing}");
+    }
+}

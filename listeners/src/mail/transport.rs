@@ -1,0 +1,292 @@
+//! The two ways to send a mail, as they are configured.
+
+use super::address::{Address, is_host};
+use super::message::Sealed;
+use super::sendmail::Sendmail;
+use super::smtp::{Cancel, Goodbye, Login, Server, Smtp, Tls};
+use serde::Deserialize;
+use std::path::PathBuf;
+use std::time::Duration;
+use tripline_api::{ArgsError, BuildContext, FriendlyDuration, ListenError};
+
+/// How mails are sent, as it is written: the argument `via`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) enum Via {
+    /// `Smtp(server: "smtp://mail.example.com:587")`.
+    Smtp {
+        /// `smtp://host[:port]`, or `smtps://` where TLS begins at once.
+        server: Server,
+        /// Whether `smtp://` goes on without TLS.
+        starttls: Option<StartTls>,
+        /// Whom to log in as.
+        user: Option<String>,
+        /// The file with the password, for its owner only.
+        password_file: Option<PathBuf>,
+        /// Certificates of authorities, instead of the system's.
+        ca_file: Option<PathBuf>,
+        /// The name in the server's certificate, when it is not the host's.
+        server_name: Option<String>,
+        /// What we call ourselves.
+        hello: Option<String>,
+        /// How long the server may take for an answer.
+        timeout: Option<FriendlyDuration>,
+    },
+    /// `Sendmail()`: a program of this machine.
+    Sendmail {
+        /// The program and its first arguments.
+        program: Option<Vec<String>>,
+        /// How long the program may take.
+        timeout: Option<FriendlyDuration>,
+    },
+}
+
+/// What `smtp://` does about TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(crate) enum StartTls {
+    /// Nothing is said before TLS has begun.
+    Required,
+    /// All is said in clear.
+    Never,
+}
+
+/// How `via` is written, for the `doc` of listeners that have it.
+pub(crate) const VIA: &str = "\
+`via: Smtp(server: \"smtp://mail.example.com:587\")` speaks to a server, or relay: \
+    `smtps://` begins with TLS (port 465 unless given), `smtp://` (port 25 unless given) \
+    goes over to TLS by STARTTLS, and nothing is sent when the server does not offer that. \
+    With a server on this machine (localhost, 127.0.0.1, ::1), or with `starttls: Never`, \
+    all goes in clear. Further fields: `user` and `password_file`, a file that only its \
+    owner may read (never in clear to another machine); `ca_file`, certificates (PEM) to \
+    trust instead of the system's; `server_name`, the name in the server's certificate \
+    when it is not the host's; `hello`, what we call ourselves (the name of this machine); \
+    `timeout`, for each answer (\"1m\", and ten times that for the last).\n\
+    `via: Sendmail()` hands mails to `/usr/sbin/sendmail -oi`, behind which \
+    `-f sender -- recipients` is put; another `program: [\"/path\", \"-argument\"]` may be \
+    given, and a `timeout` (\"1m\"). No shell is involved.";
+
+const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT_MIN: Duration = Duration::from_millis(10);
+const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+
+impl Via {
+    /// Checks what can be checked without looking at anything.
+    ///
+    /// # Errors
+    ///
+    /// Naming the field that cannot be as it is.
+    pub(crate) fn transport(
+        self,
+        context: &BuildContext<'_>,
+    ) -> Result<Transport, ArgsError> {
+        match self {
+            Self::Smtp {
+                server,
+                starttls,
+                user,
+                password_file,
+                ca_file,
+                server_name,
+                hello,
+                timeout,
+            } => {
+                let tls = tls(&server, starttls)?;
+                let login = login(context, user, password_file)?;
+                if login.is_some() && tls == Tls::Never && !server.is_on_this_machine() {
+                    return Err(ArgsError::new(
+                        "`user` would have its password sent in clear to another \
+                         machine: leave out `starttls: Never`, or leave out `user` and \
+                         `password_file`",
+                    ));
+                }
+                for (field, name) in [("server_name", &server_name), ("hello", &hello)] {
+                    check_name(field, name.as_deref())?;
+                }
+                Ok(Transport::Smtp(Smtp {
+                    tls,
+                    login,
+                    ca_file: ca_file.map(|file| context.path(&file)),
+                    server_name: server_name.unwrap_or_else(|| server.host.clone()),
+                    hello: hello.unwrap_or_else(hello_name),
+                    timeout: check_timeout(timeout)?,
+                    server,
+                }))
+            }
+            Self::Sendmail { program, timeout } => {
+                let program = match program {
+                    None => vec![SENDMAIL.to_owned(), "-oi".to_owned()],
+                    Some(program) => program,
+                };
+                let is_fine = |word: &String| !word.is_empty() && !word.contains('\0');
+                if program.is_empty() || !program.iter().all(is_fine) {
+                    return Err(ArgsError::new(
+                        "`program` must name a program, and no word in it may be empty: \
+                         write it like [\"/usr/sbin/sendmail\", \"-oi\"]",
+                    ));
+                }
+                if !program[0].starts_with('/') {
+                    return Err(ArgsError::new(
+                        "`program` must begin with the whole path of a program, as in \
+                         [\"/usr/sbin/sendmail\", \"-oi\"]: it is not searched for",
+                    ));
+                }
+                Ok(Transport::Sendmail(Sendmail {
+                    program,
+                    timeout: check_timeout(timeout)?,
+                }))
+            }
+        }
+    }
+}
+
+const SENDMAIL: &str = "/usr/sbin/sendmail";
+
+fn tls(server: &Server, starttls: Option<StartTls>) -> Result<Tls, ArgsError> {
+    match (server.is_implicit, starttls) {
+        (true, None) => Ok(Tls::Implicit),
+        (true, Some(_)) => Err(ArgsError::new(
+            "`starttls` is for servers at \"smtp://\": one at \"smtps://\" begins with TLS",
+        )),
+        (false, Some(StartTls::Never)) => Ok(Tls::Never),
+        (false, Some(StartTls::Required)) => Ok(Tls::Later),
+        (false, None) if server.is_on_this_machine() => Ok(Tls::Never),
+        (false, None) => Ok(Tls::Later),
+    }
+}
+
+fn login(
+    context: &BuildContext<'_>,
+    user: Option<String>,
+    password_file: Option<PathBuf>,
+) -> Result<Option<Login>, ArgsError> {
+    match (user, password_file) {
+        (None, None) => Ok(None),
+        (Some(user), Some(file)) => {
+            if user.is_empty() || user.len() > 255 || user.contains(char::is_control) {
+                return Err(ArgsError::new("`user` must be one line of 1 to 255 bytes"));
+            }
+            Ok(Some(Login { user, password_file: context.path(&file) }))
+        }
+        (Some(_), None) => Err(ArgsError::new(
+            "`user` needs a `password_file`: a file with nothing but the password, which \
+             only its owner may read",
+        )),
+        (None, Some(_)) => {
+            Err(ArgsError::new("`password_file` needs a `user`: whose password it is"))
+        }
+    }
+}
+
+fn check_name(field: &str, name: Option<&str>) -> Result<(), ArgsError> {
+    match name {
+        Some(name) if !is_host(name) && name.parse::<std::net::IpAddr>().is_err() => {
+            Err(ArgsError::new(format!(
+                "`{field}` must be the name of a host, such as \"mail.example.com\""
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_timeout(written: Option<FriendlyDuration>) -> Result<Duration, ArgsError> {
+    let timeout = written.map_or(TIMEOUT, |written| written.0);
+    if (TIMEOUT_MIN..=TIMEOUT_MAX).contains(&timeout) {
+        Ok(timeout)
+    } else {
+        Err(ArgsError::new("`timeout` must lie between \"10ms\" and \"1 hour\""))
+    }
+}
+
+/// What servers are greeted with: the name of this machine, if it is fit.
+fn hello_name() -> String {
+    let name = host_name();
+    if is_host(&name) { name } else { "localhost".to_owned() }
+}
+
+/// The name of this machine.
+pub(crate) fn host_name() -> String {
+    let uname = rustix::system::uname();
+    uname.nodename().to_string_lossy().into_owned()
+}
+
+/// A way to send mails.
+#[derive(Clone, Debug)]
+pub(crate) enum Transport {
+    /// Over the network.
+    Smtp(Smtp),
+    /// By a program of this machine.
+    Sendmail(Sendmail),
+}
+
+impl Transport {
+    /// Reads what is needed from files, so that a mistake shows at the start
+    /// and not with the first mail.
+    ///
+    /// # Errors
+    ///
+    /// [`ListenError::Stop`], saying which file is wrong and how.
+    pub(crate) fn prepare(&self) -> Result<(), ListenError> {
+        match self {
+            Self::Smtp(smtp) => smtp.prepare().map(|_| ()).map_err(ListenError::Stop),
+            Self::Sendmail(sendmail) => sendmail.prepare().map_err(ListenError::Stop),
+        }
+    }
+
+    /// Sends a mail to all it is for, and says what became of it. Blocks, each
+    /// step for the time-out at most, until it has come to something or is
+    /// cancelled.
+    /// The connection, if one is open still, is ended when it is dropped.
+    pub(crate) fn send(
+        &self,
+        mail: &Sealed,
+        cancel: &Cancel,
+    ) -> (Report, Option<Goodbye>) {
+        match self {
+            Self::Smtp(smtp) => smtp.send(mail, cancel),
+            Self::Sendmail(sendmail) => (sendmail.send(mail, cancel), None),
+        }
+    }
+}
+
+/// What became of a mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// What was said of each recipient.
+    Answered(Vec<(String, Outcome)>),
+    /// Nobody has it as far as is known: to be tried again.
+    Failed(String),
+    /// Nobody has it, and a person must mend something first.
+    Stop(String),
+}
+
+/// What became of a mail to one of its recipients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The next in line has taken it upon itself to deliver it.
+    Delivered,
+    /// It may be taken later.
+    Later(String),
+    /// It will never be taken.
+    Refused(String),
+}
+
+/// The sender's address, checked.
+pub(crate) fn check_recipients(to: &[Address]) -> Result<(), ArgsError> {
+    use super::message::Message;
+    if to.is_empty() || to.len() > Message::RECIPIENTS_MAX {
+        return Err(ArgsError::new(format!(
+            "`to` must have at least one address and at most {}: write it like \
+             [\"ops@example.com\"]",
+            Message::RECIPIENTS_MAX
+        )));
+    }
+    for (index, address) in to.iter().enumerate() {
+        if to[..index].iter().any(|other| other.mailbox() == address.mailbox()) {
+            return Err(ArgsError::new(format!(
+                "`to` has `{}` twice: leave one of them out",
+                address.mailbox()
+            )));
+        }
+    }
+    Ok(())
+}
