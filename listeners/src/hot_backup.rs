@@ -106,7 +106,9 @@ impl ListenerFactory for Factory {
             on_gap: arguments.on_gap.unwrap_or(OnGap::Stop),
             ..Built::new(listener, arguments.from.clone(), quiet)
         };
-        let mut backup = built(Box::new(Copy::new(settings.clone())));
+        let copy = built(Box::new(Copy::new(settings.clone())));
+        // The standby has synced it by then: see `copy`.
+        let mut backup = Built { flush_after: FLUSH_AFTER, ..copy };
         let tables = arguments.exclude_tables.clone().unwrap_or_default();
         match &arguments.replay {
             Some(argv) if argv.is_empty() => {
@@ -178,5 +180,6 @@ impl Arguments {
     }
 }
 
+const FLUSH_AFTER: Duration = Duration::from_millis(5);
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const TIMEOUT_MAX: Duration = Duration::from_secs(3600);

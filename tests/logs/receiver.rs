@@ -1,7 +1,8 @@
 //! The other end of a `Forward`: takes lines, or does not.
 
 use std::io::Read as _;
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -16,6 +17,9 @@ pub(crate) struct Receiver {
     shared: Arc<Shared>,
     address: SocketAddr,
     thread: Option<JoinHandle<()>>,
+    /// While nobody listens nobody else gets the port: tests run side by side, and
+    /// lines would go to another one's listener.
+    _reserved: OwnedFd,
 }
 
 struct Shared {
@@ -34,8 +38,9 @@ struct Shared {
 
 impl Receiver {
     pub(crate) fn new() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
+        let reserved = bound(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let address = rustix::net::getsockname(&reserved).unwrap();
+        let address = SocketAddr::try_from(address).unwrap();
         let shared = Arc::new(Shared {
             ended: AtomicUsize::new(0),
             lines: Mutex::default(),
@@ -46,8 +51,8 @@ impl Receiver {
         });
         let theirs = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("receiver".to_owned());
-        let thread = thread.spawn(move || theirs.serve(listener)).unwrap();
-        Self { shared, address, thread: Some(thread) }
+        let thread = thread.spawn(move || theirs.serve(listening(address))).unwrap();
+        Self { shared, address, thread: Some(thread), _reserved: reserved }
     }
 
     /// As `Forward` wants it.
@@ -102,8 +107,7 @@ impl Shared {
                 std::thread::park_timeout(TICK);
                 continue;
             }
-            let listener =
-                listener.get_or_insert_with(|| TcpListener::bind(address).unwrap());
+            let listener = listener.get_or_insert_with(|| listening(address));
             listener.set_nonblocking(true).unwrap();
             match listener.accept() {
                 Ok((stream, _)) => {
@@ -151,6 +155,23 @@ impl Shared {
         self.lines.lock().unwrap().extend(lines);
         *torn = rest;
     }
+}
+
+fn listening(address: SocketAddr) -> TcpListener {
+    let socket = bound(address);
+    rustix::net::listen(&socket, 128).unwrap();
+    TcpListener::from(socket)
+}
+
+/// A socket at an address that others of ours may have too.
+fn bound(address: SocketAddr) -> OwnedFd {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
+    let flags = SocketFlags::CLOEXEC;
+    let socket =
+        socket_with(AddressFamily::INET, SocketType::STREAM, flags, None).unwrap();
+    sockopt::set_socket_reuseport(&socket, true).unwrap();
+    rustix::net::bind(&socket, &address).unwrap();
+    socket
 }
 
 impl Drop for Receiver {

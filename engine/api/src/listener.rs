@@ -243,6 +243,8 @@ pub struct Built {
     pub on_gap: OnGap,
     /// After how long without entries `no_data` is called.
     pub quiet: Duration,
+    /// How long what trickles in may wait to be flushed together.
+    pub flush_after: Duration,
     /// The file or directory that the listener alone writes to: no other may,
     /// and it must not be where a source keeps its files. `None` for one that
     /// writes to no file.
@@ -253,6 +255,9 @@ pub struct Built {
 }
 
 impl Built {
+    /// How long what trickles in waits to be flushed, unless a listener says so.
+    pub const FLUSH_AFTER: Duration = Duration::from_millis(50);
+
     /// A listener that follows these sources, journals and logs, writes to no file
     /// that others must keep away from, and goes on behind a gap.
     pub fn new(listener: Box<dyn Listener>, from: Vec<String>, quiet: Duration) -> Self {
@@ -263,6 +268,7 @@ impl Built {
             whole_transactions: false,
             on_gap: OnGap::Notify,
             quiet,
+            flush_after: Self::FLUSH_AFTER,
             writes: None,
             beside: Vec::new(),
         }

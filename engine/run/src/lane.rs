@@ -39,6 +39,7 @@ pub(crate) struct Lane {
     pub(crate) listener: Box<dyn Listener>,
     pub(crate) on_gap: OnGap,
     pub(crate) quiet: Duration,
+    pub(crate) flush_after: Duration,
     pub(crate) poll: Duration,
     pub(crate) until_idle: bool,
     /// How long a listener may take to make everything durable when the lane is
@@ -75,7 +76,7 @@ type Turn<T = ()> = Result<T, Leave>;
 impl Lane {
     /// Runs until stopped, or until idle where that was asked for.
     pub(crate) fn run(mut self) -> Ended {
-        let mut pace = Pace::new(self.id.as_str());
+        let mut pace = Pace::new(self.id.as_str(), self.flush_after);
         loop {
             let ended = match self.begin(&mut pace) {
                 Ok(()) => self.follow(&mut pace),

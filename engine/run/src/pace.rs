@@ -4,9 +4,6 @@ use crate::flight::Flight;
 use crate::retry::Backoff;
 use std::time::{Duration, Instant};
 
-/// A lane at rest flushes this long after it listened: what trickles in is made
-/// durable together.
-const FLUSH_AFTER: Duration = Duration::from_millis(50);
 /// A lane that is catching up flushes after this many bytes ...
 const FLUSH_BYTES: u64 = 256 * 1024 * 1024;
 /// ... or with something of so many logs, so that what waits stays small ...
@@ -16,6 +13,9 @@ const FLUSH_BUSY_AFTER: Duration = Duration::from_secs(1);
 
 /// When to flush, to say something, and to try again.
 pub(crate) struct Pace {
+    /// A lane at rest flushes this long after it listened: what trickles in is
+    /// made durable together.
+    flush_after: Duration,
     unflushed_bytes: u64,
     unflushed_since: Option<Instant>,
     /// A flush that is on its way; there is no other meanwhile.
@@ -35,11 +35,12 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str, flush_after: Duration) -> Self {
         let seed = name.bytes().fold(u64::from(std::process::id()), |seed, byte| {
             seed.wrapping_mul(31).wrapping_add(u64::from(byte))
         });
         Self {
+            flush_after,
             unflushed_bytes: 0,
             unflushed_since: None,
             flight: None,
@@ -74,7 +75,7 @@ impl Pace {
         let Some(since) = self.unflushed_since.filter(|_| self.flight.is_none()) else {
             return false;
         };
-        let after = if busy { FLUSH_BUSY_AFTER } else { FLUSH_AFTER };
+        let after = if busy { FLUSH_BUSY_AFTER } else { self.flush_after };
         self.unflushed_bytes >= FLUSH_BYTES
             || logs >= FLUSH_LOGS
             || since.elapsed() >= after
@@ -84,7 +85,7 @@ impl Pace {
     /// When a lane at rest has to flush.
     pub(crate) fn flush_at(&self) -> Option<Instant> {
         let since = self.unflushed_since.filter(|_| self.flight.is_none())?;
-        Some(since + FLUSH_AFTER)
+        Some(since + self.flush_after)
     }
 
     /// Whether everything that was listened to is settled.

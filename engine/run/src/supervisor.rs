@@ -143,6 +143,7 @@ impl Engine {
                 listener: built.listener,
                 on_gap: built.on_gap,
                 quiet: built.quiet,
+                flush_after: built.flush_after,
                 poll: setup.options.poll,
                 until_idle: setup.options.until_idle,
                 // A call that is under way takes two seconds, and a listener may
