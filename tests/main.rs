@@ -11,6 +11,7 @@ mod examples; // the programs under examples, run on the journals of the quickst
 mod exec; // programs that entries are handed to, behaved and not
 mod fault; // kills, failing calls and power loss at any operation on the file system
 mod following; // what a journal can go through: each once lost, repeated or hid something
+mod forwarding; // real receivers of what is forwarded, and networks that fail
 mod gaps; // what cannot be proved is said, and can be repaired
 mod hot_backup; // a standby over SSH: killed, full, changed, diverged, applied
 mod journal_cmd; // `tripline journal`: count, cat, apply, verify, diff

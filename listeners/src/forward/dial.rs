@@ -1,8 +1,8 @@
 //! Getting a connection, neither too often nor for too long.
 
-use super::target::{Scheme, Target};
+use super::target::Target;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -11,25 +11,32 @@ use std::time::{Duration, Instant};
 /// So many of a name's addresses are tried.
 const ADDRESSES_MAX: usize = 16;
 
-/// Makes connections to one target.
+/// Makes connections to one target, or what else is made of its name.
 ///
 /// Looking up a name may take the system half a minute, and nothing can break
 /// it off; so each attempt has a thread of its own, at most one at a time. It
 /// ends with the attempt; nobody waits for it when the listener goes.
-pub(super) struct Dialer {
+pub(super) struct Dialer<T> {
     target: Arc<Target>,
-    /// For each address, in which a connection must stand.
-    timeout: Duration,
-    attempt: Option<mpsc::Receiver<Result<TcpStream, String>>>,
+    connect: Arc<Connect<T>>,
+    attempt: Option<mpsc::Receiver<Result<T, String>>>,
     pace: Pace,
     /// Why there is no connection.
     why: String,
 }
 
-impl Dialer {
-    pub(super) fn new(target: Target, timeout: Duration, pace: Pace) -> Self {
+/// Makes one, or says why there is none. May take its time.
+type Connect<T> = dyn Fn(&Target) -> Result<T, String> + Send + Sync;
+
+impl<T: Send + 'static> Dialer<T> {
+    pub(super) fn new(
+        target: Target,
+        connect: impl Fn(&Target) -> Result<T, String> + Send + Sync + 'static,
+        pace: Pace,
+    ) -> Self {
         let why = format!("not connected to {target} yet");
-        Self { target: Arc::new(target), timeout, attempt: None, pace, why }
+        let (target, connect) = (Arc::new(target), Arc::new(connect));
+        Self { target, connect, attempt: None, pace, why }
     }
 
     /// A connection, when there is one before `until`.
@@ -38,7 +45,7 @@ impl Dialer {
     ///
     /// Why there is none, in words. To be called again: an attempt may be under
     /// way, or its time has not come.
-    pub(super) fn dial(&mut self, until: Instant) -> Result<TcpStream, String> {
+    pub(super) fn dial(&mut self, until: Instant) -> Result<T, String> {
         let attempt = match self.attempt.take() {
             Some(attempt) => attempt,
             None => self.begin()?,
@@ -71,14 +78,14 @@ impl Dialer {
         &self.target
     }
 
-    fn begin(&mut self) -> Result<mpsc::Receiver<Result<TcpStream, String>>, String> {
+    fn begin(&mut self) -> Result<mpsc::Receiver<Result<T, String>>, String> {
         if !self.pace.begins(Instant::now()) {
             return Err(self.why.clone());
         }
         let (sender, attempt) = mpsc::sync_channel(1);
-        let (target, timeout) = (Arc::clone(&self.target), self.timeout);
+        let (target, connect) = (Arc::clone(&self.target), Arc::clone(&self.connect));
         // When the listener is gone there is nobody to take it: it is closed.
-        let connect = move || _ = sender.send(connect(&target, timeout));
+        let connect = move || _ = sender.send(connect(&target));
         match thread::Builder::new().name("connect".into()).spawn(connect) {
             Ok(_) => Ok(attempt),
             Err(error) => {
@@ -96,20 +103,22 @@ impl Dialer {
     }
 }
 
-fn connect(target: &Target, timeout: Duration) -> Result<TcpStream, String> {
-    match target.scheme {
-        Scheme::Tcp => connect_tcp(target, timeout),
-    }
+/// The addresses of a target, in the order of the system.
+pub(super) fn look_up(target: &Target) -> Result<Vec<SocketAddr>, String> {
+    let addresses = (target.host.as_str(), target.port).to_socket_addrs();
+    let addresses = addresses.map_err(|error| {
+        format!("cannot connect to {target}: its name is not known: {error}")
+    })?;
+    Ok(addresses.take(ADDRESSES_MAX).collect())
 }
 
-/// Tries the addresses in the order of the system.
-fn connect_tcp(target: &Target, timeout: Duration) -> Result<TcpStream, String> {
-    let addresses =
-        (target.host.as_str(), target.port).to_socket_addrs().map_err(|error| {
-            format!("cannot connect to {target}: its name is not known: {error}")
-        })?;
+/// A connection to the first address that takes one, in this time each.
+pub(super) fn connect_tcp(
+    target: &Target,
+    timeout: Duration,
+) -> Result<TcpStream, String> {
     let mut failures = Vec::new();
-    for address in addresses.take(ADDRESSES_MAX) {
+    for address in look_up(target)? {
         match TcpStream::connect_timeout(&address, timeout) {
             // Where nobody listens at a port that the system may also choose
             // for callers, a call can meet itself. It would take all and keep
@@ -143,6 +152,8 @@ pub(super) struct Pace {
 impl Pace {
     /// The first pause is at most this long.
     pub(super) const FIRST: Duration = Duration::from_secs(1);
+    /// The same where a call costs the receiver more: half of it is a second.
+    pub(super) const FIRST_HANDSHAKE: Duration = Duration::from_secs(2);
     /// No pause is longer.
     pub(super) const MAX: Duration = Duration::from_secs(10);
 
@@ -151,7 +162,7 @@ impl Pace {
     }
 
     /// Whether an attempt may begin now; if so it has.
-    fn begins(&mut self, now: Instant) -> bool {
+    pub(super) fn begins(&mut self, now: Instant) -> bool {
         if self.until.is_some_and(|until| now < until) {
             return false;
         }
@@ -165,11 +176,11 @@ impl Pace {
     }
 
     /// The attempt came to nothing: it may have taken its time.
-    fn failed(&mut self, now: Instant) {
+    pub(super) fn failed(&mut self, now: Instant) {
         self.until = Some(now + self.pause);
     }
 
-    fn confirmed(&mut self, now: Instant) {
+    pub(super) fn confirmed(&mut self, now: Instant) {
         self.next = self.first;
         self.until = self.until.map(|until| until.min(now + self.first));
     }

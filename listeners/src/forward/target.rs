@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 use std::fmt;
+use std::net::IpAddr;
+use ureq::http::Uri;
 
 /// A receiver's address: `tcp://127.0.0.1:6514`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -19,17 +21,66 @@ pub(super) struct Target {
 pub(super) enum Scheme {
     /// Plain TCP.
     Tcp,
+    /// Datagrams.
+    Udp,
+    /// TLS over TCP.
+    Tls,
+    /// Requests.
+    Http,
+    /// Requests over TLS.
+    Https,
 }
 
 impl Scheme {
     /// Every scheme there is, with the word that stands before `://`.
-    const ALL: &[(&str, Self)] = &[("tcp", Self::Tcp)];
+    const ALL: &[(&str, Self)] = &[
+        ("tcp", Self::Tcp),
+        ("udp", Self::Udp),
+        ("tls", Self::Tls),
+        ("http", Self::Http),
+        ("https", Self::Https),
+    ];
+
+    pub(super) const fn is_encrypted(self) -> bool {
+        matches!(self, Self::Tls | Self::Https)
+    }
+
+    /// The port where none is written.
+    const fn port(self) -> Option<u16> {
+        match self {
+            Self::Http => Some(80),
+            Self::Https => Some(443),
+            Self::Tcp | Self::Udp | Self::Tls => None,
+        }
+    }
 }
 
-/// Writes it as the configuration does.
+impl Target {
+    /// The whole of it, as it is written.
+    pub(super) fn url(&self) -> &str {
+        &self.written
+    }
+
+    /// Whether it is spoken to with requests.
+    pub(super) const fn is_http(&self) -> bool {
+        self.scheme.port().is_some()
+    }
+
+    /// Whether it is this machine itself, whatever the network is like.
+    pub(super) fn is_here(&self) -> bool {
+        let address = self.host.parse::<IpAddr>();
+        self.host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+    }
+}
+
+/// Writes it as the configuration does, but for what stands behind a question
+/// mark: that may be private.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.written)
+        match self.written.split_once('?') {
+            Some((shown, _)) => write!(f, "{shown}?..."),
+            None => f.write_str(&self.written),
+        }
     }
 }
 
@@ -47,7 +98,14 @@ impl TryFrom<String> for Target {
                 known.join(", ")
             ));
         };
-        let (host, port) = split(address)
+        let address = match scheme.port() {
+            Some(_) => check_url(&written, address)?,
+            None => address,
+        };
+        let with_port = |port| format!("{address}:{port}");
+        let has_port = !address.ends_with(']') && address.contains(':');
+        let default = scheme.port().filter(|_| !has_port).map(with_port);
+        let (host, port) = split(default.as_deref().unwrap_or(address))
             .ok_or_else(|| format!("{written:?} has no host and port: {LIKE}"))?;
         let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(|| {
             format!("{written:?} has the port {port:?}: ports are 1 to 65535")
@@ -55,6 +113,24 @@ impl TryFrom<String> for Target {
         let host = host.to_owned();
         Ok(Self { scheme: *scheme, host, port, written })
     }
+}
+
+/// Checks a whole URL; returns what stands before the path.
+fn check_url<'a>(written: &str, address: &'a str) -> Result<&'a str, String> {
+    let end = address.find(['/', '?', '#']).unwrap_or(address.len());
+    let (authority, rest) = address.split_at(end);
+    if authority.contains('@') {
+        return Err(
+            "a name or password in the address would be seen by everybody: write `token` \
+             or `headers` instead"
+                .to_owned(),
+        );
+    }
+    let is_odd = |c: char| c.is_whitespace() || c.is_control() || c == '#';
+    if rest.contains(is_odd) || written.parse::<Uri>().is_err() {
+        return Err(format!("{written:?} is no address: {LIKE}"));
+    }
+    Ok(authority)
 }
 
 /// The parts of `host:port`, `[::1]:port`; nothing may stand besides them.
@@ -72,7 +148,8 @@ fn split(address: &str) -> Option<(&str, &str)> {
     if host.is_empty() || host.contains(is_odd) { None } else { Some((host, port)) }
 }
 
-const LIKE: &str = "write it like \"tcp://127.0.0.1:6514\"";
+const LIKE: &str =
+    "write it like \"tcp://127.0.0.1:6514\" or \"https://logs.example/in\"";
 
 #[cfg(test)]
 mod tests {
@@ -97,10 +174,35 @@ mod tests {
     }
 
     #[test]
+    fn urls_read() {
+        let cases = [
+            ("http://logs.example", "logs.example", 80),
+            ("https://logs.example/in?x=y", "logs.example", 443),
+            ("https://logs.example?x", "logs.example", 443),
+            ("http://127.0.0.1:8080/", "127.0.0.1", 8080),
+            ("https://[::1]/in", "::1", 443),
+            ("https://[::1]:9/in:1", "::1", 9),
+        ];
+        for (written, host, port) in cases {
+            let target = parse(written).unwrap();
+            assert_eq!((target.host.as_str(), target.port), (host, port), "{written}");
+            assert_eq!(target.url(), written);
+        }
+        let shown = parse("https://h/in?secret=1").unwrap().to_string();
+        assert_eq!(shown, "https://h/in?...");
+        let is_here = |written| parse(written).unwrap().is_here();
+        assert!(is_here("http://localhost/") && is_here("http://[::1]:80/"));
+        assert!(is_here("http://127.9.9.9/") && !is_here("http://localhost.example/"));
+    }
+
+    #[test]
     fn what_is_no_address_is_said_in_words() {
         let cases = [
             ("127.0.0.1:6514", "is no address"),
-            ("udp://127.0.0.1:6514", "begins with \"udp\", and there is only tcp"),
+            (
+                "ftp://127.0.0.1:6514",
+                "begins with \"ftp\", and there is only tcp, udp, tls, http, https:",
+            ),
             ("TCP://127.0.0.1:6514", "there is only tcp"),
             ("tcp://127.0.0.1", "no host and port"),
             ("tcp://:6514", "no host and port"),
@@ -114,6 +216,14 @@ mod tests {
             ("tcp://host:0", "ports are 1 to 65535"),
             ("tcp://host:65536", "ports are 1 to 65535"),
             ("tcp://host:", "ports are 1 to 65535"),
+            ("http://", "is no address"),
+            ("http:///in", "is no address"),
+            ("https://host:x/", "ports are 1 to 65535"),
+            ("https://user:word@host/", "write `token`"),
+            ("https://host/a b", "is no address"),
+            ("https://host/a#b", "is no address"),
+            ("https://host/\n", "is no address"),
+            ("https://ho st/", "is no address"),
         ];
         for (written, words) in cases {
             let error = parse(written).unwrap_err();

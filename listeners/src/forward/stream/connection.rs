@@ -1,9 +1,10 @@
 //! A connection that knows how much of what it took has arrived.
 //!
-//! All counts are bytes since the connection was made:
+//! All counts are bytes since the connection was made, encrypted ones with TLS:
 //! `settled <= acknowledged <= written <= accepted`.
 
-use super::unacknowledged::unacknowledged;
+use crate::forward::tls::session::Session;
+use crate::forward::unacknowledged::unacknowledged;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
@@ -25,6 +26,8 @@ const WAITING_BYTES_KEPT: usize = 2 * 1024 * 1024;
 /// An open connection.
 pub(super) struct Connection {
     stream: TcpStream,
+    /// With TLS.
+    session: Option<Session>,
     /// Without an acknowledgement for so long the peer counts as stalled.
     timeout: Duration,
     accepted: u64,
@@ -53,8 +56,13 @@ pub(super) enum End {
 }
 
 impl Connection {
-    /// Sets a new stream up.
-    pub(super) fn new(stream: TcpStream, timeout: Duration) -> io::Result<Self> {
+    /// Sets a new stream up, over which nothing was sent, or only what began
+    /// the session.
+    pub(super) fn new(
+        stream: TcpStream,
+        session: Option<Session>,
+        timeout: Duration,
+    ) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         stream.set_nodelay(true)?;
         sockopt::set_socket_keepalive(&stream, true)?;
@@ -65,6 +73,7 @@ impl Connection {
         sockopt::set_tcp_user_timeout(&stream, milliseconds)?;
         Ok(Self {
             stream,
+            session,
             timeout,
             accepted: 0,
             waiting: Vec::new(),
@@ -83,6 +92,14 @@ impl Connection {
         if !self.drain(until)? {
             return Ok(false);
         }
+        let mut encrypted = Vec::new();
+        let bytes = match &mut self.session {
+            Some(session) => {
+                session.encrypt(bytes, &mut encrypted).map_err(End::Broken)?;
+                &encrypted
+            }
+            None => bytes,
+        };
         if self.acknowledged == self.accepted {
             self.moved = Instant::now();
         }
@@ -158,7 +175,8 @@ impl Connection {
 
     /// Ends it such that nothing more of it reaches the peer: what is under way
     /// comes again on another connection.
-    pub(super) fn abort(self) {
+    pub(super) fn abort(mut self) {
+        self.session = None;
         // When it fails, the peer gets more of it twice.
         _ = sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
     }
@@ -184,17 +202,31 @@ impl Connection {
 
     /// Throws away what the peer says, as nothing was asked; `false` when it
     /// has closed the connection.
-    fn hear_out(&self) -> Result<bool, End> {
+    fn hear_out(&mut self) -> Result<bool, End> {
         let mut block = [0; ANSWER_BLOCK_BYTES];
         for _ in 0..ANSWER_BLOCKS_MAX {
             match recv(&self.stream, &mut block, RecvFlags::DONTWAIT) {
                 Ok((0, _)) => return Ok(false),
-                Ok(_) | Err(Errno::INTR) => {}
+                Ok((count, _)) => {
+                    if !self.hear(&block[..count])? {
+                        return Ok(false);
+                    }
+                }
+                Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => break,
                 Err(error) => return Err(self.broken(error)),
             }
         }
         Ok(true)
+    }
+
+    /// With TLS what came may have to be answered, or say that it is over.
+    fn hear(&mut self, came: &[u8]) -> Result<bool, End> {
+        let Some(session) = &mut self.session else { return Ok(true) };
+        let before = self.waiting.len();
+        let is_open = session.hear(came, &mut self.waiting).map_err(End::Broken)?;
+        self.accepted += (self.waiting.len() - before) as u64;
+        Ok(is_open)
     }
 
     /// Waits until something can be written; `false` when it is too late.
@@ -257,5 +289,12 @@ impl Drop for Connection {
     /// connection, and some systems then throw away what they acknowledged.
     fn drop(&mut self) {
         _ = self.hear_out();
+        let mut bye = Vec::new();
+        let session = self.session.as_mut().filter(|_| self.waiting.is_empty());
+        if session.is_some_and(|session| session.close(&mut bye).is_ok()) {
+            // Whoever does not get it sees the connection close without it.
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            _ = send(&self.stream, &bye, flags);
+        }
     }
 }

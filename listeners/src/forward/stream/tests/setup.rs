@@ -1,6 +1,7 @@
 //! What the tests are made of.
 
 use super::super::*;
+use crate::forward::format::{Format, Framing, Wanted};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
 use std::io::Read as _;
@@ -8,28 +9,18 @@ use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 use tripline_api::{Batch, Cursor, LogFile, Place, SourceId, Span};
 
 /// Waits of a test end after this long, and it fails.
 pub(super) const LONG: Duration = Duration::from_secs(60);
 
-pub(super) fn build(arguments: &str) -> Result<Built, ArgsError> {
-    let arguments = format!("(from: [\"auth\"], {arguments})");
-    let context = BuildContext {
-        name: "forward",
-        directory: Path::new("/"),
-        state: Path::new("/"),
-    };
-    Factory.build(&Args::new(&arguments), &context)
-}
-
 /// As by default, but nothing takes long.
 pub(super) const fn settings() -> Settings {
     Settings {
-        format: Format::Lines,
-        connect_timeout: CONNECT_TIMEOUT,
-        acknowledge_timeout: ACKNOWLEDGE_TIMEOUT,
-        patience: PATIENCE,
+        connect_timeout: Duration::from_secs(10),
+        acknowledge_timeout: Duration::from_secs(30),
+        patience: Duration::from_secs(2),
         first_pause: Duration::from_millis(1),
     }
 }
@@ -41,17 +32,41 @@ pub(super) fn narrow(settings: &Settings) -> (Settings, usize) {
 
 impl From<Settings> for Setup {
     fn from(settings: Settings) -> Self {
-        Self { settings, receive_bytes: None }
+        Self {
+            format: Format::Lines,
+            framing: Framing::Lf,
+            settings,
+            receive_bytes: None,
+        }
     }
 }
 
 impl From<(Settings, usize)> for Setup {
     fn from((settings, bytes): (Settings, usize)) -> Self {
-        Self { settings, receive_bytes: Some(bytes) }
+        Self {
+            format: Format::Lines,
+            framing: Framing::Lf,
+            settings,
+            receive_bytes: Some(bytes),
+        }
+    }
+}
+
+impl From<(Format, Settings, usize)> for Setup {
+    fn from((format, settings, bytes): (Format, Settings, usize)) -> Self {
+        Self { format, framing: Framing::Lf, settings, receive_bytes: Some(bytes) }
+    }
+}
+
+impl From<(Format, Framing)> for Setup {
+    fn from((format, framing): (Format, Framing)) -> Self {
+        Self { format, framing, settings: settings(), receive_bytes: None }
     }
 }
 
 pub(super) struct Setup {
+    format: Format,
+    framing: Framing,
     settings: Settings,
     receive_bytes: Option<usize>,
 }
@@ -60,7 +75,7 @@ pub(super) fn listen() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").unwrap()
 }
 
-pub(super) fn begin(setup: impl Into<Setup>) -> (TcpListener, Forward) {
+pub(super) fn begin(setup: impl Into<Setup>) -> (TcpListener, Stream) {
     let (setup, listener) = (setup.into(), listen());
     if let Some(bytes) = setup.receive_bytes {
         // Connections have what their listener has.
@@ -68,7 +83,26 @@ pub(super) fn begin(setup: impl Into<Setup>) -> (TcpListener, Forward) {
     }
     let address = listener.local_addr().unwrap();
     let target = Target::try_from(format!("tcp://{address}")).unwrap();
-    (listener, Forward::new(target, setup.settings))
+    (listener, forward_as(setup.format, setup.framing, target, setup.settings))
+}
+
+pub(super) fn forward_to(target: Target, settings: Settings) -> Stream {
+    forward_as(Format::Lines, Framing::Lf, target, settings)
+}
+
+fn forward_as(
+    format: Format,
+    framing: Framing,
+    target: Target,
+    settings: Settings,
+) -> Stream {
+    let wanted = Wanted {
+        framing,
+        message_max: 8192,
+        is_datagram: false,
+        secrets: tripline_api::Secrets::Redact,
+    };
+    Stream::new(target, None, format.encoder(wanted).unwrap(), settings)
 }
 
 pub(super) fn accept(listener: &TcpListener) -> TcpStream {
@@ -100,7 +134,7 @@ pub(super) fn reset(stream: TcpStream) {
     sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
 }
 
-pub(super) fn wait_for(forward: &Forward, what: PollFlags) {
+pub(super) fn wait_for(forward: &Stream, what: PollFlags) {
     let stream = forward.connection.as_ref().unwrap().stream();
     let timeout = Timespec::try_from(LONG).unwrap();
     let mut polled = [PollFd::new(stream, what)];
@@ -115,7 +149,7 @@ pub(super) fn wait_until(mut is_so: impl FnMut() -> bool) {
     }
 }
 
-pub(super) fn deliver(forward: &mut Forward, bytes: &[u8]) {
+pub(super) fn deliver(forward: &mut Stream, bytes: &[u8]) {
     again(|| forward.listen_to(bytes));
 }
 
@@ -128,7 +162,7 @@ pub(super) fn again(mut call: impl FnMut() -> Result<(), ListenError>) {
     });
 }
 
-pub(super) fn settle(forward: &mut Forward) {
+pub(super) fn settle(forward: &mut Stream) {
     if forward.flush().unwrap() == Flushed::Soon {
         wait_until(|| forward.is_flushed().unwrap());
     }
@@ -153,7 +187,7 @@ pub(super) fn numbered(bytes: usize) -> Vec<u8> {
     (0..bytes / 10).flat_map(|number| format!("{number:09}\n").into_bytes()).collect()
 }
 
-impl Forward {
+impl Stream {
     pub(super) fn listen_to(&mut self, bytes: &[u8]) -> Result<(), ListenError> {
         Lines::new(bytes).deliver(self)
     }
@@ -173,7 +207,7 @@ impl<'a> Lines<'a> {
         Self { bytes, cut: None, is_preview: false, is_journal: false }
     }
 
-    pub(super) fn deliver(&self, forward: &mut Forward) -> Result<(), ListenError> {
+    pub(super) fn deliver(&self, forward: &mut Stream) -> Result<(), ListenError> {
         self.view(|batch| forward.listen(&View::all(batch)))
     }
 
