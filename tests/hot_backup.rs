@@ -104,6 +104,35 @@ fn what_a_power_loss_left_behind_the_settled_place_is_written_again() {
 }
 
 #[test]
+fn what_the_server_has_lost_stays_on_the_standby() {
+    let journals = small_journals(2);
+    let standby = Standby::new(&[]);
+    let site = Site::new();
+    standby.configure(&site);
+    site.lay_out(&journals);
+    site.catch_up();
+    let copy = standby.backup().join("journal");
+    let before = fs::read(&copy).unwrap();
+    // It was restored and writes another journal 2, and what we know is gone too.
+    fs::remove_dir_all(site.out().join("state")).unwrap();
+    let start = &journals[1].bytes[..journals[1].bytes.len() / 2];
+    let cut = start.iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+    let other = [&start[..cut], b"@pv@ 0 @db.desc@ 99 @other@ \n@ex@ 1 2\n"].concat();
+    fs::write(site.live(), &other).unwrap();
+    for _ in 0..2 {
+        let said = stopped(&site);
+        assert!(said.contains("backup diverged at journal 2"), "{said}");
+        assert!(fs::read(&copy).unwrap() == before, "the only copy was touched");
+    }
+    // A file that is somebody else's is not taken for an empty one.
+    let theirs = [b"\0", &before[..]].concat();
+    fs::write(&copy, &theirs).unwrap();
+    let said = stopped(&site);
+    assert!(said.contains("is no journal"), "{said}");
+    assert!(fs::read(&copy).unwrap() == theirs, "it was touched");
+}
+
+#[test]
 fn a_host_that_is_not_known_or_another_stops_it_with_the_repair() {
     let journals = small_journals(1);
     for way in ["way: Library", "way: Program"] {

@@ -1,5 +1,7 @@
 //! The lane that copies journals, byte for byte, to the standby.
 
+mod rotate;
+
 use super::held::{Compared, Held};
 use super::resume::{Answer, Holdings, resume};
 use super::standby::{CURRENT, Found, Standby};
@@ -22,6 +24,9 @@ pub(super) struct Copy {
     current: Option<Current>,
     /// What is there of finished journals.
     newest: Option<u64>,
+    lowest: Option<u64>,
+    /// The era of what comes; another one is a server that was restored.
+    era: Option<u64>,
     /// A finished journal that entries are compared with.
     finished: Option<(u64, Held)>,
     /// Where everything before was settled when it began.
@@ -66,6 +71,8 @@ impl Copy {
             standby: None,
             current: None,
             newest: None,
+            lowest: None,
+            era: None,
             finished: None,
             settled: None,
             compared: None,
@@ -174,8 +181,12 @@ impl Copy {
             found.holdings.current = Some(place.map_or(0, |place| place.sequence));
         }
         let Holdings { current, newest } = found.holdings;
-        let is_compared = current.is_some() && self.compared == current;
-        self.newest = newest;
+        // A standby that has less than it had is looked at from the start.
+        let settled = place.filter(|place| Some(place.sequence) == current);
+        let has_less = settled.is_some_and(|it| Some(it.offset) > found.size);
+        let is_compared = current.is_some() && self.compared == current && !has_less;
+        (self.newest, self.lowest) = (newest, found.lowest);
+        self.era = place.map(|place| place.era);
         self.settled = place.filter(|_| !begin.set_by_hand);
         let answer = resume(found.holdings, place, begin.set_by_hand, is_compared);
         let from = match answer {
@@ -238,6 +249,14 @@ impl Copy {
         bytes: &[u8],
         until: Instant,
     ) -> Result<(), ListenError> {
+        if *self.era.get_or_insert(place.era) != place.era {
+            return Err(ListenError::Stop(format!(
+                "the server's numbering started over at journal {}, as after a restore: \
+                 move the files of the standby {} aside and start again, to copy what \
+                 the server has now",
+                place.sequence, self.settings.address
+            )));
+        }
         match self.current.as_ref().map(|current| current.sequence) {
             Some(sequence) if sequence == place.sequence => {}
             Some(NOT_KNOWN)
@@ -308,22 +327,26 @@ impl Copy {
         }
     }
 
-    /// What the standby holds is not what the source has. Behind what was ever
-    /// said to be on its disk, that is what a loss of power leaves: it is cut off
-    /// there.
+    /// What the standby holds is not what the source has. Where that is NULs to its
+    /// end, as a loss of power leaves them, they are cut off; anything else may be
+    /// the only copy of something.
     fn differs(&mut self, place: Place, at: u64) -> Result<(), ListenError> {
         let settled = self.settled.filter(|settled| settled.sequence == place.sequence);
         let (Some(standby), Some(current)) = (&mut self.standby, &mut self.current)
         else {
             return Err(not_connected());
         };
-        if settled.is_none_or(|settled| at < settled.offset) {
+        let (file, size) = (current.held.file, current.held.size);
+        if settled.is_some_and(|settled| at < settled.offset) {
             return Err(self.diverged(place, at, CURRENT));
         }
-        let file = current.held.file;
-        let cut = standby.set_size(file, at).and_then(|()| standby.size_of(file));
-        match cut {
-            Ok(_) => Err(self.lost(format!(
+        match standby.is_nul_from(file, at, size) {
+            Ok(true) => {}
+            Ok(false) => return Err(self.diverged(place, at, CURRENT)),
+            Err(failure) => return Err(self.failed(failure)),
+        }
+        match standby.set_size(file, at) {
+            Ok(()) => Err(self.lost(format!(
                 "the standby {} had lost its end of journal {} from byte {at} on, as a \
                  loss of power leaves it: it is written again",
                 self.settings.address, place.sequence
@@ -339,24 +362,11 @@ impl Copy {
         bytes: &[u8],
         until: Instant,
     ) -> Result<(), ListenError> {
+        if self.finished.as_ref().is_none_or(|(of, _)| *of != place.sequence) {
+            self.open_finished(place.sequence)?;
+        }
         let name = format!("{CURRENT}.{}", place.sequence);
         let Some(standby) = &mut self.standby else { return Err(not_connected()) };
-        if self.finished.as_ref().is_none_or(|(of, _)| *of != place.sequence) {
-            if let Some((_, old)) = self.finished.take() {
-                standby.close(old.file)?;
-            }
-            if !standby.exists(&name)? {
-                return Err(ListenError::Stop(format!(
-                    "journal {} comes again, but the standby {} is past it and does not \
-                     have it. After a restore of the server, move its files aside and \
-                     start again; otherwise set the cursor to where the standby is",
-                    place.sequence, self.settings.address
-                )));
-            }
-            let file = standby.open(&name, Open::READ)?;
-            let size = standby.size_of(file)?;
-            self.finished = Some((place.sequence, Held::new(file, size, 0)));
-        }
         let Some((_, held)) = &mut self.finished else { return Ok(()) };
         let end = place.offset + bytes.len() as u64;
         match held.compare(&mut standby.sftp, place.offset, bytes, until) {
@@ -371,99 +381,25 @@ impl Copy {
         }
     }
 
-    /// Gives the growing journal its number, once all of it is on the disk.
-    fn finish(&mut self, until: Instant) -> Result<(), ListenError> {
-        if let Some(Current { sequence, end, reached, .. }) = self.current
-            && reached < end
-        {
-            // The source's journal is over before that of the standby.
-            return self.differs(Place::start_of(0, sequence), reached);
-        }
-        self.flush()?;
-        while !self.is_flushed()? {
-            let Some(standby) = &mut self.standby else { return Err(not_connected()) };
-            if Instant::now() >= until {
-                return Err(self.not_yet("write to its disk"));
-            }
-            if let Err(failure) = standby.sftp.turn(until) {
-                return Err(self.failed(failure));
-            }
-        }
-        let finished = self.rename_current();
-        match finished {
-            Ok(number) => {
-                (self.current, self.newest) = (None, Some(number));
+    fn open_finished(&mut self, sequence: u64) -> Result<(), ListenError> {
+        let before = self.finished.take();
+        // A first journal does not say its number, and has the one that its trailer
+        // says.
+        let lowest = self.lowest.filter(|_| sequence == 0);
+        let Some(standby) = &mut self.standby else { return Err(not_connected()) };
+        match find_finished(standby, before, std::iter::once(sequence).chain(lowest)) {
+            Ok(Some(held)) => {
+                self.finished = Some((sequence, held));
                 Ok(())
             }
-            // What is done there is found by the next look.
-            Err(error) => {
-                self.standby = None;
-                Err(match error {
-                    ListenError::Retry(why) => ListenError::Lost(why),
-                    error => error,
-                })
-            }
+            Ok(None) => Err(ListenError::Stop(format!(
+                "journal {sequence} comes again, but the standby {} is past it and does \
+                 not have it. After a restore of the server, move its files aside and \
+                 start again; otherwise set the cursor to where the standby is",
+                self.settings.address
+            ))),
+            Err(failure) => Err(self.failed(failure)),
         }
-    }
-
-    fn rename_current(&mut self) -> Result<u64, ListenError> {
-        let (Some(standby), Some(current)) = (&mut self.standby, &mut self.current)
-        else {
-            return Err(not_connected());
-        };
-        let size = standby.size_of(current.held.file)?;
-        if size != current.end {
-            return Err(ListenError::Stop(format!(
-                "{} on the standby has {size} bytes and should have {}: somebody else \
-                 writes to it. A backup needs a directory of its own",
-                standby.path(CURRENT),
-                current.end
-            )));
-        }
-        let checksum = &self.checksum;
-        let is_known =
-            (checksum.sequence, checksum.bytes) == (current.sequence, current.end);
-        let by_trailer = current.next.and_then(|next| next.checked_sub(1));
-        let number = match is_known && !checksum.is_numbered {
-            true => by_trailer.unwrap_or(current.sequence),
-            false => current.sequence,
-        };
-        let name = format!("{CURRENT}.{number}");
-        if standby.exists(&name)? {
-            return Err(ListenError::Stop(format!(
-                "{} is on the standby already, so {CURRENT} cannot become it: it is from \
-                 before the server was restored, perhaps. Move what is in that directory \
-                 aside and start again",
-                standby.path(&name)
-            )));
-        }
-        if is_known {
-            let hash = checksum.hash.clone().finalize();
-            let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-            let text = format!("{hex}  {name}\n");
-            standby.put(&format!("{name}.sha256"), text.as_bytes())?;
-        }
-        standby.rename(CURRENT, &name)?;
-        standby.close(current.held.file)?;
-        Ok(number)
-    }
-
-    fn begin_journal(&mut self, sequence: u64) -> Result<(), ListenError> {
-        let Some(standby) = &mut self.standby else { return Err(not_connected()) };
-        let file = match standby.create_current() {
-            Ok(file) => file,
-            Err(failure) => return Err(self.failed(failure)),
-        };
-        self.compared = Some(sequence);
-        self.current = Some(Current {
-            sequence,
-            held: Held::new(file, 0, 0),
-            end: 0,
-            reached: 0,
-            synced_to: 0,
-            next: None,
-        });
-        Ok(())
     }
 
     /// A record that comes alone is on the standby's disk as soon as it can be.
@@ -491,9 +427,16 @@ impl Copy {
         let mut why = failure.to_string();
         if matches!(failure.kind(), Kind::Refused(_))
             && let Some(standby) = &mut self.standby
-            && let Some(bytes) = standby.room()
         {
-            why += &format!("; the standby's disk has {bytes} bytes free");
+            if let Some(bytes) = standby.room() {
+                why += &format!("; the standby's disk has {bytes} bytes free");
+            }
+            // Of the writes behind the one that was refused some may have been taken.
+            if let Some(current) = &self.current {
+                let file = current.held.file;
+                let certain = standby.sftp.synced(file).max(current.held.size);
+                _ = standby.set_size(file, certain);
+            }
         }
         if failure.kind().stops() { ListenError::Stop(why) } else { self.lost(why) }
     }
@@ -547,6 +490,27 @@ impl Checksum {
             self.bytes = end;
         }
     }
+}
+
+/// Opens the first of these finished journals that is there, instead of the one
+/// before.
+fn find_finished(
+    standby: &mut Standby,
+    before: Option<(u64, Held)>,
+    numbers: impl Iterator<Item = u64>,
+) -> Result<Option<Held>, Failure> {
+    if let Some((_, before)) = before {
+        standby.close(before.file)?;
+    }
+    for number in numbers {
+        let name = format!("{CURRENT}.{number}");
+        if standby.exists(&name)? {
+            let file = standby.open(&name, Open::READ)?;
+            let size = standby.size_of(file)?;
+            return Ok(Some(Held::new(file, size, 0)));
+        }
+    }
+    Ok(None)
 }
 
 fn not_connected() -> ListenError {

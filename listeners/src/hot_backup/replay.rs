@@ -7,8 +7,9 @@
 
 use super::standby::Standby;
 use crate::ssh::{Bounds, Exec, Exit, Failure, Settings};
-use p4journal::{Op, Record, Transactions};
+use p4journal::{Op, Record, Step, Transactions};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 use tripline_api::{Begin, Cursor, Entry, Flushed, ListenError, Listener, Place, View};
 
@@ -22,6 +23,8 @@ const TRANSACTION_BYTES_MAX: usize = 512 * 1024 * 1024;
 const OUTPUT_BYTES_MAX: usize = 4 * 1024;
 /// How much of the input waits in the connection.
 const INPUT_BYTES_MAX: usize = 1024 * 1024;
+/// How long a command may take no input.
+const STALL_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The file with the place up to which everything is applied.
 const APPLIED: &str = "applied";
 const APPLIED_BYTES_MAX: u64 = 4096;
@@ -35,10 +38,13 @@ pub(super) struct Replay {
     /// Records of transactions that are closed, and the place behind them.
     queue: Vec<u8>,
     queued_to: Option<Place>,
-    /// Records of those that are not.
+    /// Records since the last marker, and of processes that go on later.
     open: Vec<u8>,
+    paused: BTreeMap<u64, Vec<u8>>,
     transactions: Transactions,
     run: Option<Run>,
+    /// The end of a run that ended well, which the standby may not know yet.
+    done: Option<Place>,
     /// Everything before it is applied, and what comes again is passed over.
     applied: Option<Place>,
     /// The journal that came last.
@@ -71,8 +77,10 @@ impl Replay {
             queue: Vec::new(),
             queued_to: None,
             open: Vec::new(),
+            paused: BTreeMap::new(),
             transactions: Transactions::new(),
             run: None,
+            done: None,
             applied: None,
             sequence: None,
             mark: None,
@@ -152,8 +160,7 @@ impl Listener for Replay {
 impl Replay {
     fn forget(&mut self) {
         self.queue.clear();
-        self.open.clear();
-        self.transactions = Transactions::new();
+        self.abandon();
         self.queued_to = None;
         (self.run, self.mark, self.reached, self.applied) = (None, None, None, None);
         self.sequence = None;
@@ -161,6 +168,10 @@ impl Replay {
 
     /// What the standby says is applied.
     fn applied_there(&mut self) -> Result<Option<Place>, ListenError> {
+        self.connected()?;
+        if let Some(done) = self.done {
+            self.write_applied(done)?;
+        }
         let standby = self.connected()?;
         let Some(text) = standby.get(APPLIED, APPLIED_BYTES_MAX)? else {
             return Ok(None);
@@ -199,23 +210,22 @@ impl Replay {
         }
         if self.sequence.replace(entry.place.sequence) != Some(entry.place.sequence) {
             // What the journal before left open was never committed.
-            self.open.clear();
-            self.transactions = Transactions::new();
+            self.abandon();
         }
         let marker = matches!(Op::of(entry.bytes), Some(Op::Ex | Op::Mx | Op::Nx));
         let record = if marker { Record::parse(entry.bytes).ok() } else { None };
-        match &record {
-            Some(record) => {
-                if let p4journal::Step::Abandoned { .. } = self.transactions.see(record) {
-                    self.open.clear();
-                }
-            }
-            None => self.transactions.see_inside(),
+        let step = record.as_ref().map(|record| self.transactions.see(record));
+        if step.is_none() {
+            self.transactions.see_inside();
+        }
+        if let Some(Step::Abandoned { .. }) = step {
+            (self.open, self.paused) = (Vec::new(), BTreeMap::new());
         }
         if !self.is_excluded(entry) {
-            if self.open.len() + entry.bytes.len() > TRANSACTION_BYTES_MAX {
+            let held: usize = self.paused.values().map(Vec::len).sum();
+            if held + self.open.len() + entry.bytes.len() > TRANSACTION_BYTES_MAX {
                 return Err(ListenError::Stop(format!(
-                    "the transaction that is open at {} has more than \
+                    "the transactions that are open at {} have more than \
                      {TRANSACTION_BYTES_MAX} bytes: replay that journal by hand, and set \
                      the cursor behind it",
                     entry.id()
@@ -223,11 +233,30 @@ impl Replay {
             }
             self.open.extend_from_slice(entry.bytes);
         }
+        match step {
+            // Records carry no process: the marker behind them does.
+            Some(Step::Paused(by)) => {
+                self.paused.entry(by.pid).or_default().append(&mut self.open);
+            }
+            Some(Step::Ended(by)) => {
+                let mut before = self.paused.remove(&by.pid).unwrap_or_default();
+                self.queue.append(&mut before);
+                self.queue.append(&mut self.open);
+            }
+            _ => {}
+        }
         if self.transactions.is_settled() {
             self.queue.append(&mut self.open);
             self.queued_to = Some(end);
         }
         Ok(())
+    }
+
+    /// What is open will never be closed.
+    fn abandon(&mut self) {
+        self.open.clear();
+        self.paused.clear();
+        self.transactions = Transactions::new();
     }
 
     fn is_excluded(&self, entry: &Entry<'_>) -> bool {
@@ -244,13 +273,24 @@ impl Replay {
         if self.run.is_none() {
             self.begin_run()?;
         }
-        let Some(run) = &mut self.run else { return self.stay_connected() };
+        self.stay_connected()?;
+        let Some(run) = &mut self.run else { return Ok(()) };
         match run.go_on(until) {
             Ok(None) => Ok(()),
-            Ok(Some(Exit::Status(0))) => {
+            Ok(Some(Exit::Status(0))) if run.has_read_all() => {
                 let to = run.to;
                 self.run = None;
+                // Should the connection fail now, it is written by the next one.
+                self.done = Some(to);
                 self.write_applied(to)
+            }
+            Ok(Some(Exit::Status(0))) => {
+                let program = &self.argv[0];
+                self.run = None;
+                Err(ListenError::Lost(format!(
+                    "{program} ended well, and did not read all of its input: nothing of \
+                     it counts as applied"
+                )))
             }
             Ok(Some(exit)) => Err(self.failed(&exit)),
             Err(failure) => {
@@ -271,7 +311,9 @@ impl Replay {
             input_bytes_max: INPUT_BYTES_MAX,
             output_bytes_max: OUTPUT_BYTES_MAX,
             time: None,
-            stall: self.settings.answer_timeout,
+            // A database may be locked for hours; that the connection lives is seen by
+            // SSH itself.
+            stall: STALL_MAX,
         };
         let exec = self.settings.transport().and_then(|mut transport| {
             Exec::begin(&mut *transport, &self.argv, &self.settings, bounds)
@@ -298,7 +340,7 @@ impl Replay {
             self.standby = None;
             return Err(lost(failure));
         }
-        self.applied = Some(to);
+        (self.applied, self.done) = (Some(to), None);
         Ok(())
     }
 
@@ -335,6 +377,11 @@ impl Run {
         self.exec.turn(until)
     }
 
+    /// Whether everything was sent, as far as that can be told.
+    const fn has_read_all(&self) -> bool {
+        self.pushed == self.input.len() && self.exec.waiting() == 0
+    }
+
     /// The end of what the command said.
     fn said(&self) -> String {
         let errors = self.exec.errors().shown();
@@ -369,5 +416,56 @@ fn lost(failure: Failure) -> ListenError {
     match ListenError::from(failure) {
         ListenError::Retry(why) => ListenError::Lost(why),
         error => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ssh::Address;
+    use crate::testing::Feed;
+
+    /// What is queued of these journals, and up to where.
+    fn queued(journals: &[&[u8]]) -> (String, Option<Place>) {
+        let address = Address::try_from("ssh://a@b/c".to_owned()).unwrap();
+        let argv = vec!["apply".to_owned()];
+        let mut replay = Replay::new(Settings::new(address), argv, Vec::new());
+        let mut feed = Feed::new("p4");
+        for (index, bytes) in journals.iter().enumerate() {
+            feed = feed.journal(index as u64 + 1, bytes);
+        }
+        for batch in feed.batches(None, usize::MAX) {
+            batch.view().entries().for_each(|entry| replay.take(&entry).unwrap());
+        }
+        (String::from_utf8(replay.queue).unwrap(), replay.queued_to)
+    }
+
+    #[test]
+    fn what_one_process_commits_does_not_wait_for_another_nor_go_with_it() {
+        let journal = b"@pv@ 0 @db.x@ 1 \n@mx@ 7 1\n@pv@ 0 @db.x@ 2 \n@ex@ 8 2\n\
+            @nx@ 7 99 @58@ 0 0 0 0 0 @1666@ @/p4@ @@ @@ @@ \n@pv@ 0 @db.x@ 3 \n@ex@ 9 3\n";
+        let (queue, to) = queued(&[journal]);
+        assert!(queue.contains("@db.x@ 2 \n@ex@ 8 2\n"), "{queue}");
+        assert!(queue.ends_with("@db.x@ 3 \n@ex@ 9 3\n"), "{queue}");
+        assert!(!queue.contains("@db.x@ 1"), "it was never committed: {queue}");
+        assert_eq!(to.map(|place| place.offset), Some(journal.len() as u64));
+    }
+
+    #[test]
+    fn what_goes_on_later_is_committed_in_one_piece() {
+        let journal = b"@pv@ 0 @db.x@ 1 \n@mx@ 7 1\n@pv@ 0 @db.x@ 2 \n@ex@ 8 2\n\
+            @pv@ 0 @db.x@ 3 \n@ex@ 7 3\n@pv@ 0 @db.x@ 4 \n";
+        let (queue, to) = queued(&[journal]);
+        let order: Vec<_> = queue.lines().filter(|line| line.contains("db.x")).collect();
+        assert_eq!(order, ["@pv@ 0 @db.x@ 2 ", "@pv@ 0 @db.x@ 1 ", "@pv@ 0 @db.x@ 3 "]);
+        let open = b"@pv@ 0 @db.x@ 4 \n".len() as u64;
+        assert_eq!(to.map(|place| place.offset), Some(journal.len() as u64 - open));
+    }
+
+    #[test]
+    fn what_a_journal_left_open_is_not_committed_by_the_next() {
+        let (queue, _) =
+            queued(&[b"@pv@ 0 @db.x@ 1 \n", b"@pv@ 0 @db.x@ 2 \n@ex@ 8 2\n"]);
+        assert_eq!(queue, "@pv@ 0 @db.x@ 2 \n@ex@ 8 2\n");
     }
 }

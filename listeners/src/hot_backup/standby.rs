@@ -43,6 +43,8 @@ pub(super) struct Found {
     pub(super) size: Option<u64>,
     /// `journal` does not say its number: it is a server's first.
     pub(super) is_unnumbered: bool,
+    /// The finished journal with the lowest number.
+    pub(super) lowest: Option<u64>,
 }
 
 impl Standby {
@@ -86,13 +88,42 @@ impl Standby {
             let is_number = digits.iter().all(u8::is_ascii_digit);
             std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()
         };
-        let newest = names.iter().filter_map(|it| number(&it.name)).max();
-        let mut found =
-            Found { holdings: Holdings { current: None, newest }, ..Found::default() };
+        // What is found is about to be relied on.
+        self.sync_names()?;
+        let mut numbers: Vec<_> =
+            names.iter().filter_map(|it| number(&it.name)).collect();
+        numbers.sort_unstable_by(|a, b| b.cmp(a));
+        let lowest = numbers.last().copied();
+        let mut newest = None;
+        for number in numbers.into_iter().take(NUMBERS_MAX) {
+            if self.is_journal(number)? {
+                newest = Some(number);
+                break;
+            }
+        }
+        let mut found = Found {
+            lowest,
+            holdings: Holdings { current: None, newest },
+            ..Found::default()
+        };
         if let Some(current) = names.iter().find(|it| it.name == CURRENT.as_bytes()) {
             self.look_at_current(&current.attributes, &mut found)?;
         }
         Ok(found)
+    }
+
+    /// Whether `journal.N` is the journal with that number, as it says itself.
+    fn is_journal(&mut self, number: u64) -> Result<bool, ListenError> {
+        let name = format!("{CURRENT}.{number}");
+        let file = self.open(&name, Open::READ)?;
+        let size = self.size_of(file)?;
+        let head = self.read_head(file, size)?;
+        self.close(file)?;
+        Ok(match Head::read(until_nul(&head)) {
+            Head::Numbered { number: inside, .. } => inside == number,
+            Head::Unnumbered { .. } => true,
+            _ => false,
+        })
     }
 
     /// Which journal the growing file is.
@@ -113,12 +144,12 @@ impl Standby {
         let head = self.read_head(file, size)?;
         self.close(file)?;
         found.size = Some(size);
-        match Head::read(&head) {
+        match Head::read(until_nul(&head)) {
             Head::Numbered { number, .. } => found.holdings.current = Some(number),
             Head::Unnumbered { .. } => found.is_unnumbered = true,
             // Not told from so little, or from the NULs of a power loss.
-            Head::NeedMore => {}
-            Head::Checkpoint { .. } | Head::NotAJournal => {
+            Head::NeedMore if is_blank(&head, size) => {}
+            Head::NeedMore | Head::Checkpoint { .. } | Head::NotAJournal => {
                 return Err(ListenError::Stop(format!(
                     "{} on the standby is no journal: move it away, or back up to another \
                      directory",
@@ -140,7 +171,6 @@ impl Standby {
                 Taken::NotYet => return Err(self.too_slow()),
             }
         }
-        head.truncate(memchr::memchr(0, &head).unwrap_or(head.len()));
         Ok(head)
     }
 
@@ -219,6 +249,34 @@ impl Standby {
         Ok(Some(head))
     }
 
+    /// Whether there is nothing but NULs in a file from here on.
+    pub(super) fn is_nul_from(
+        &mut self,
+        file: FileId,
+        at: u64,
+        size: u64,
+    ) -> Result<bool, Failure> {
+        let mut reading = self.sftp.read(file, at..size);
+        let until = Instant::now() + ANSWER_MAX;
+        loop {
+            match self.sftp.take(&mut reading, until)? {
+                Taken::Bytes(bytes) if bytes.iter().any(|byte| *byte != 0) => {
+                    return Ok(false);
+                }
+                Taken::Bytes(_) => {}
+                Taken::End => return Ok(true),
+                Taken::NotYet => return Err(self.too_slow()),
+            }
+        }
+    }
+
+    /// Gives a file a name that no other has, durably.
+    pub(super) fn rename_new(&mut self, from: &str, to: &str) -> Result<(), Failure> {
+        let ticket = self.sftp.rename_new(self.path(from), self.path(to));
+        self.ask(&ticket)?;
+        self.sync_names()
+    }
+
     /// Renames durably, over what is there.
     pub(super) fn rename(&mut self, from: &str, to: &str) -> Result<(), Failure> {
         let ticket = self.sftp.rename(self.path(from), self.path(to));
@@ -253,4 +311,19 @@ impl Standby {
         let why = format!("{} has not answered within {ANSWER_MAX:?}", self.name);
         Failure::new(Kind::Stalled, why)
     }
+}
+
+/// Of how many files with the highest numbers it is looked whether they are what
+/// they are called.
+const NUMBERS_MAX: usize = 100;
+
+fn until_nul(bytes: &[u8]) -> &[u8] {
+    &bytes[..memchr::memchr(0, bytes).unwrap_or(bytes.len())]
+}
+
+/// Whether there is nothing in a file that could be somebody's: at most the
+/// beginning of a first record, and NULs.
+fn is_blank(head: &[u8], size: u64) -> bool {
+    let rest = &head[until_nul(head).len()..];
+    size <= head.len() as u64 && rest.iter().all(|byte| *byte == 0)
 }

@@ -131,6 +131,8 @@ impl Sftp {
                 return Ok(false);
             }
             self.stage = Stage::Greeting;
+            // It may have been a while before anybody looked again.
+            self.begun = Instant::now();
         }
         let latest = self.begun + self.connect_timeout + CONNECT_GRACE;
         while self.stage == Stage::Greeting {

@@ -234,15 +234,22 @@ impl Framer {
     fn end_on_commit(&mut self) {
         let bytes = &self.buffer[self.start..self.end];
         let mut transactions = Transactions::new();
+        let mut trailer = self.trailer;
         let (mut at, mut keep) = (0, 0);
         for (index, span) in self.spans.iter().enumerate() {
             let record = &bytes[at..span.end as usize];
             at = span.end as usize;
+            trailer.see(record);
             if is_closing(record, &mut transactions) {
                 keep = index + 1;
             }
         }
-        if keep == self.spans.len() || keep == 0 && bytes.len() >= self.record_bytes_max {
+        // Behind a trailer nothing will be closed any more.
+        let is_over = trailer.next_number().is_some();
+        if is_over
+            || keep == self.spans.len()
+            || keep == 0 && bytes.len() >= self.record_bytes_max
+        {
             return;
         }
         self.spans.truncate(keep);

@@ -182,6 +182,18 @@ impl Sftp {
         self.ask(&[from, to], &request, |slot| UnderWay::Done { slot, what })
     }
 
+    /// Renames a file; refused where there is something of that name.
+    pub(crate) fn rename_new(
+        &mut self,
+        from: impl AsRef<[u8]>,
+        to: impl AsRef<[u8]>,
+    ) -> Ticket<()> {
+        let (from, to) = (from.as_ref(), to.as_ref());
+        let what = format!("rename {} to {}", shown(from), shown(to));
+        let request = Request::Rename { from, to };
+        self.ask(&[from, to], &request, |slot| UnderWay::Done { slot, what })
+    }
+
     /// Removes a file.
     pub(crate) fn remove(&mut self, path: impl AsRef<[u8]>) -> Ticket<()> {
         let path = path.as_ref();

@@ -68,6 +68,11 @@ pub(crate) enum Request<'a> {
     Stat {
         path: &'a [u8],
     },
+    /// Fails where there is something of that name.
+    Rename {
+        from: &'a [u8],
+        to: &'a [u8],
+    },
     /// `posix-rename@openssh.com`: replaces what is there.
     PosixRename {
         from: &'a [u8],
@@ -122,6 +127,10 @@ pub(crate) fn encode(out: &mut Vec<u8>, id: u32, request: &Request<'_>) {
                 out.extend(offset.to_be_bytes());
                 string(out, data);
             }
+            Request::Rename { from, to } => {
+                string(out, from);
+                string(out, to);
+            }
             Request::Resize { handle, size } => {
                 string(out, handle);
                 number(out, has::SIZE);
@@ -164,6 +173,7 @@ impl Request<'_> {
             Self::LinkStat { .. } => kind::LSTAT,
             Self::FileStat { .. } => kind::FSTAT,
             Self::Resize { .. } => kind::FSETSTAT,
+            Self::Rename { .. } => kind::RENAME,
             Self::OpenDirectory { .. } => kind::OPENDIR,
             Self::ReadDirectory { .. } => kind::READDIR,
             Self::Remove { .. } => kind::REMOVE,
@@ -490,6 +500,7 @@ mod kind {
     pub(super) const MKDIR: u8 = 14;
     pub(super) const REALPATH: u8 = 16;
     pub(super) const STAT: u8 = 17;
+    pub(super) const RENAME: u8 = 18;
     pub(super) const STATUS: u8 = 101;
     pub(super) const HANDLE: u8 = 102;
     pub(super) const DATA: u8 = 103;

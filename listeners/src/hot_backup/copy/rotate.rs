@@ -1,0 +1,107 @@
+//! One journal is over and the next begins.
+
+use super::{Copy, Current, not_connected};
+use crate::hot_backup::held::Held;
+use crate::hot_backup::standby::CURRENT;
+use sha2::Digest as _;
+use std::time::Instant;
+use tripline_api::{ListenError, Listener as _, Place};
+
+impl Copy {
+    /// Gives the growing journal its number, once all of it is on the disk.
+    pub(super) fn finish(&mut self, until: Instant) -> Result<(), ListenError> {
+        if let Some(Current { sequence, end, reached, .. }) = self.current
+            && reached < end
+        {
+            // The source's journal is over before that of the standby.
+            return self.differs(Place::start_of(0, sequence), reached);
+        }
+        self.flush()?;
+        while !self.is_flushed()? {
+            let Some(standby) = &mut self.standby else { return Err(not_connected()) };
+            if Instant::now() >= until {
+                return Err(self.not_yet("write to its disk"));
+            }
+            if let Err(failure) = standby.sftp.turn(until) {
+                return Err(self.failed(failure));
+            }
+        }
+        let finished = self.rename_current();
+        match finished {
+            Ok(number) => {
+                (self.current, self.newest) = (None, Some(number));
+                Ok(())
+            }
+            // What is done there is found by the next look.
+            Err(error) => {
+                self.standby = None;
+                Err(match error {
+                    ListenError::Retry(why) => ListenError::Lost(why),
+                    error => error,
+                })
+            }
+        }
+    }
+
+    fn rename_current(&mut self) -> Result<u64, ListenError> {
+        let (Some(standby), Some(current)) = (&mut self.standby, &mut self.current)
+        else {
+            return Err(not_connected());
+        };
+        let size = standby.size_of(current.held.file)?;
+        if size != current.end {
+            return Err(ListenError::Stop(format!(
+                "{} on the standby has {size} bytes and should have {}: somebody else \
+                 writes to it. A backup needs a directory of its own",
+                standby.path(CURRENT),
+                current.end
+            )));
+        }
+        let checksum = &self.checksum;
+        let is_known =
+            (checksum.sequence, checksum.bytes) == (current.sequence, current.end);
+        let by_trailer = current.next.and_then(|next| next.checked_sub(1));
+        let number = match is_known && !checksum.is_numbered {
+            true => by_trailer.unwrap_or(current.sequence),
+            false => current.sequence,
+        };
+        let name = format!("{CURRENT}.{number}");
+        if standby.exists(&name)? {
+            return Err(ListenError::Stop(format!(
+                "{} is on the standby already, so {CURRENT} cannot become it: it is from \
+                 before the server was restored, perhaps. Move what is in that directory \
+                 aside and start again",
+                standby.path(&name)
+            )));
+        }
+        if is_known {
+            let hash = checksum.hash.clone().finalize();
+            let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+            let text = format!("{hex}  {name}\n");
+            standby.put(&format!("{name}.sha256"), text.as_bytes())?;
+        }
+        // By a name that no other has: an old connection's last words may still be
+        // on their way.
+        standby.rename_new(CURRENT, &name)?;
+        standby.close(current.held.file)?;
+        Ok(number)
+    }
+
+    pub(super) fn begin_journal(&mut self, sequence: u64) -> Result<(), ListenError> {
+        let Some(standby) = &mut self.standby else { return Err(not_connected()) };
+        let file = match standby.create_current() {
+            Ok(file) => file,
+            Err(failure) => return Err(self.failed(failure)),
+        };
+        self.compared = Some(sequence);
+        self.current = Some(Current {
+            sequence,
+            held: Held::new(file, 0, 0),
+            end: 0,
+            reached: 0,
+            synced_to: 0,
+            next: None,
+        });
+        Ok(())
+    }
+}
