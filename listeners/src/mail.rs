@@ -10,7 +10,7 @@
 pub(crate) mod address;
 mod covers;
 mod digest;
-mod mailer;
+pub(crate) mod mailer;
 pub(crate) mod message;
 pub(crate) mod outbox;
 pub(crate) mod receiver;
@@ -71,12 +71,7 @@ impl ListenerFactory for Factory {
             .matching(arguments.matching.as_deref())?;
         let only_journals = filter.is_only_for_journals();
         let rhythm = Rhythm::new(arguments.digest)?;
-        let give_up = arguments.give_up.map_or(GIVE_UP, |give_up| give_up.0);
-        if !(GIVE_UP_MIN..=GIVE_UP_MAX).contains(&give_up) {
-            return Err(ArgsError::new(
-                "`give_up` must lie between \"1s\" and \"366 days\"",
-            ));
-        }
+        let give_up = transport::give_up(arguments.give_up)?;
         let trial = template::trial();
         let subject = arguments.subject.as_deref().unwrap_or(SUBJECT);
         let body = arguments.body.as_deref().unwrap_or(BODY);
@@ -156,10 +151,6 @@ const BODY: &str = "{% for entry in entries %}{{ entry.summary }}\n{% endfor %}\
     {{ count }} {{ \"entry\" if count == 1 else \"entries\" }} of {{ sources | join(\", \") }}, \
     from {{ first }} to {{ last }}.\n\
     From the listener {{ listener }} of tripline on {{ host }}.\n";
-
-const GIVE_UP: Duration = Duration::from_secs(3600);
-const GIVE_UP_MIN: Duration = Duration::from_secs(1);
-const GIVE_UP_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -14,7 +14,8 @@
 //! | `mail`, `text` | that as text, from bytes that are hostile                 |
 //! | `seed`         | the tables from a checkpoint                              |
 //! | `store`        | what survives a restart, and why it is an SQLite database |
-//! | `post`         | who takes the mails                                       |
+//! | `queue`        | the mails that wait, and what became of them              |
+//! | `post`         | who takes them: the mailer of `crate::mail`               |
 //! | `run`          | the listener                                              |
 //!
 //! # A submit
@@ -41,6 +42,7 @@ mod mail;
 mod notice;
 mod open;
 mod post;
+mod queue;
 mod reviewers;
 mod rows;
 mod run;
@@ -51,15 +53,18 @@ mod tables;
 mod text;
 
 use crate::arguments;
+use crate::mail::address::Address;
+use crate::mail::transport::{self, Via};
 use jiff::tz::TimeZone;
 use link::Link;
 use mail::Style;
 use notice::Choice;
-use post::ToFile;
+use post::ByMailer;
 use run::{Review, Settings};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use tripline_api::{
     Args, ArgsError, BuildContext, Built, FriendlyDuration, ListenerFactory, ListenerId,
     OnGap,
@@ -74,45 +79,13 @@ impl ListenerFactory for Factory {
     }
 
     fn doc(&self) -> &'static str {
-        "The Perforce review daemon without any load on the server: tells users of \
-         submitted changes with files that they review (`Reviews:` of `p4 user`; later \
-         lines override earlier ones, `-` excludes). Who that is and where they get mail \
-         is learned from the journal's own tables, as it changes them. One mail for each \
-         change and address: number, user, client, date, description, jobs fixed, the \
-         first 200 files with revision and action, a link.\n\
-         \n\
-         `checkpoint` names the checkpoint of the journal that it begins with, gzipped or \
-         not, or the directory in which the server writes them as `NAME.checkpoint.N` or \
-         `NAME.ckp.N`: with it all users and reviewers are known from the start, and of \
-         changes in it nobody hears. Without it they are known from when the journal \
-         first says something of them. It is read once, and again behind a gap when the \
-         directory has the one that fits.\n\
-         \n\
-         A reviewer who is no user and a group is everybody in that group and its \
-         groups. Service and operator users get no mail, nor does who has no deliverable \
-         address: name@host without a dot in the host is none. `users` has addresses in \
-         place of the server's. Protections are not asked.\n\
-         \n\
-         What was decided is in a database in the state directory before it is sent, so \
-         that neither a kill nor a restart loses a mail or sends it twice; when it dies \
-         between a mail's acceptance and remembering that, it is sent again with the same \
-         id. A mail that is refused for good becomes a dead letter. After a person moved \
-         the cursor back, mails come again. Descriptions of pending changes take 64 MiB \
-         at most; when one has gone, its mail has the first 31 characters.\n\
-         \n\
-         For now mails go to the file `to` (mode 0600), a JSON object a line with `id`, \
-         `to`, `name`, `subject` and `text`.\n\
-         \n\
-         Arguments: `from`, one source; `to`, a file; `checkpoint`, a file or directory; \
-         `own_changes`, false to leave out whoever submitted; `users`, addresses by user \
-         ({\"ann\": \"ann@example.com\"}); `exclude`, users who get nothing; `link`, a URL \
-         with {change}, {user} or {client} in it; `zone`, that of dates \
-         (\"Europe/Berlin\"; the system's unless given); `on_gap`, `Notify` (the default) \
-         or `Stop`; `quiet`, a duration (\"5s\")."
+        static DOC: OnceLock<String> = OnceLock::new();
+        DOC.get_or_init(|| format!("{DOC_HEAD}\n\n{}\n\n{DOC_TAIL}", transport::VIA))
     }
 
     fn example(&self) -> &'static str {
-        r#"Review(from: ["p4"], to: "review.jsonl", link: "https://swarm.example.com/changes/{change}")"#
+        r#"Review(from: ["p4"], sender: "Perforce <p4@example.com>", via: Sendmail(),
+    own_changes: false, link: "https://swarm.example.com/changes/{change}")"#
     }
 
     fn build(
@@ -129,12 +102,9 @@ impl ListenerFactory for Factory {
                 arguments.from.len()
             )));
         }
-        if arguments.to.as_os_str().is_empty() {
-            return Err(ArgsError::new("`to` is empty: write a file's name"));
-        }
         let id = ListenerId::new(context.name)
             .ok_or_else(|| ArgsError::new("this cannot be a listener's name"))?;
-        let to = context.path(&arguments.to);
+        let transport = arguments.via.transport(context)?;
         let settings = Settings {
             id,
             directory: context.state.to_owned(),
@@ -149,24 +119,66 @@ impl ListenerFactory for Factory {
                     .map_err(ArgsError::new)?,
             },
             waiting_max: Settings::WAITING_MAX,
+            give_up: transport::give_up(arguments.give_up)?,
             choice: choice(arguments.own_changes, arguments.users, arguments.exclude)?,
         };
-        let listener = Box::new(Review::new(settings, Box::new(ToFile::new(to.clone()))));
+        let post = ByMailer::new(settings.id.clone(), arguments.sender, transport);
+        let listener = Box::new(Review::new(settings, Box::new(post)));
         let quiet = arguments::quiet(arguments.quiet)?;
         Ok(Built {
             only_journals: true,
             on_gap: arguments.on_gap.unwrap_or(OnGap::Notify),
-            writes: Some(to),
             ..Built::new(listener, arguments.from, quiet)
         })
     }
 }
 
+const DOC_HEAD: &str = "\
+The Perforce review daemon without any load on the server: tells users of \
+    submitted changes with files that they review (`Reviews:` of `p4 user`; later lines \
+    override earlier ones, `-` excludes). Who that is and where they get mail is learned \
+    from the journal's own tables, as it changes them. One mail for each change and \
+    address, in which nobody else is named: number, user, client, date, description, jobs \
+    fixed, the first 200 files with revision and action, a link. Its headers \
+    `X-Perforce-Change`, `X-Perforce-User` and `X-Perforce-Client` are for filters.\n\
+    \n\
+    `checkpoint` names the checkpoint of the journal that it begins with, gzipped or not, \
+    or the directory in which the server writes them as `NAME.checkpoint.N` or \
+    `NAME.ckp.N`: with it all users and reviewers are known from the start, and of changes \
+    in it nobody hears. Without it they are known from when the journal first says \
+    something of them. It is read once, and again behind a gap when the directory has the \
+    one that fits.\n\
+    \n\
+    A reviewer who is no user and a group is everybody in that group and its groups. \
+    Service and operator users get no mail, nor does who has no deliverable address: \
+    name@host without a dot in the host is none. `users` has addresses in place of the \
+    server's. Protections are not asked.\n\
+    \n\
+    What was decided is in a database in the state directory before it is sent, so that \
+    neither a kill nor a restart loses a mail; only one that it was killed over between its \
+    acceptance and remembering that is sent again, with the same Message-ID. While the \
+    server is away, mails wait and are tried again. One whose recipient is refused for good \
+    is set aside (`tripline dead list`), and so is one that is put off for `give_up` \
+    (\"1h\") while others get theirs; nobody else waits for it. A refused password or sender, \
+    or a missing STARTTLS, stops the listener. After a person moved the cursor back, mails \
+    come again. Descriptions of pending changes take 64 MiB at most; when one has gone, its \
+    mail has the first 31 characters.";
+
+const DOC_TAIL: &str = "\
+Arguments: `from`, one source; `sender`, an address; `via`, see above; `checkpoint`, a \
+    file or directory; `own_changes`, false to leave out whoever submitted; `users`, \
+    addresses by user ({\"ann\": \"ann@example.com\"}); `exclude`, users who get nothing; \
+    `link`, a URL with {change}, {user} or {client} in it; `zone`, that of dates \
+    (\"Europe/Berlin\"; the system's unless given); `give_up`; `on_gap`, `Notify` (the \
+    default) or `Stop`; `quiet`, a duration (\"5s\").";
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Arguments {
     from: Vec<String>,
-    to: PathBuf,
+    sender: Address,
+    via: Via,
+    give_up: Option<FriendlyDuration>,
     checkpoint: Option<PathBuf>,
     own_changes: Option<bool>,
     users: Option<BTreeMap<String, String>>,
@@ -184,7 +196,7 @@ fn choice(
 ) -> Result<Choice, ArgsError> {
     let users = users.unwrap_or_default();
     for (user, address) in &users {
-        if address::written(address).is_none() {
+        if !address::is_written(address) {
             return Err(ArgsError::new(format!(
                 "`users` has {address:?} for {user:?}, which is no address: write one \
                  like \"ann@example.com\""

@@ -3,4 +3,4 @@
 mod crashes; // dies, or loses power, at every operation on its files
 mod delivery; // who gets what, through kills, restarts and hostile lines
 mod flood; // a million lines are a few mails
-mod postfix; // a mail server on a free port
+pub(crate) mod postfix; // a mail server on a free port

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 /// `ops@example.com` and `ann@example.com` have a mailbox; nobody else has.
-pub(super) struct Postfix {
+pub(crate) struct Postfix {
     directory: tempfile::TempDir,
     port: u16,
 }
@@ -24,12 +24,12 @@ const START_MAX: Duration = Duration::from_secs(60);
 
 /// A mail in a mailbox.
 #[derive(Clone, Debug)]
-pub(super) struct Mail {
+pub(crate) struct Mail {
     /// `ops` or `ann`.
-    pub(super) mailbox: &'static str,
+    pub(crate) mailbox: &'static str,
     /// Names and values, in order; lines joined.
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: String,
 }
 
 impl Mail {
@@ -45,19 +45,19 @@ impl Mail {
         Self { mailbox, headers, body: body.to_owned() }
     }
 
-    pub(super) fn header(&self, name: &str) -> &str {
+    pub(crate) fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(found, _)| found == name);
         found.map_or("", |(_, value)| value)
     }
 
     /// How many entries it says it has.
-    pub(super) fn entries(&self) -> u64 {
+    pub(crate) fn entries(&self) -> u64 {
         self.header("X-Tripline-Entries").parse().unwrap()
     }
 }
 
 impl Postfix {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         assert!(
             Path::new(POSTFIX).exists(),
             "there is no {POSTFIX}: install the package postfix"
@@ -129,14 +129,14 @@ impl Postfix {
     }
 
     /// Starts it, or starts it again.
-    pub(super) fn begin(&self) {
+    pub(crate) fn begin(&self) {
         self.control("start");
         let is_up = || TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok();
         assert!(wait_until(START_MAX, is_up), "postfix does not listen");
     }
 
     /// Ends it; its queue and its mailboxes stay.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.control("stop");
     }
 
@@ -148,27 +148,27 @@ impl Postfix {
     }
 
     /// As the configuration of `Mail` has it.
-    pub(super) fn server(&self) -> String {
+    pub(crate) fn server(&self) -> String {
         format!("smtp://127.0.0.1:{}", self.port)
     }
 
     /// By the name that is in its certificate.
-    pub(super) fn server_by_name(&self) -> String {
+    pub(crate) fn server_by_name(&self) -> String {
         format!("smtp://localhost:{}", self.port)
     }
 
     /// The certificate of the authority that signed its own.
-    pub(super) fn authority(&self) -> PathBuf {
+    pub(crate) fn authority(&self) -> PathBuf {
         self.root().join("ca.pem")
     }
 
     /// The directory with its configuration.
-    pub(super) fn conf(&self) -> PathBuf {
+    pub(crate) fn conf(&self) -> PathBuf {
         self.root().join("conf")
     }
 
     /// Waits until nothing is in its queue.
-    pub(super) fn settle(&self) {
+    pub(crate) fn settle(&self) {
         let is_empty = || {
             let queues = ["maildrop", "incoming", "active", "deferred"];
             let queues = queues.iter().map(|name| self.root().join("queue").join(name));
@@ -179,7 +179,7 @@ impl Postfix {
     }
 
     /// What is in the mailboxes when all is delivered, of one listener.
-    pub(super) fn mails(&self, listener: &str) -> Vec<Mail> {
+    pub(crate) fn mails(&self, listener: &str) -> Vec<Mail> {
         self.settle();
         let mailbox = |name: &'static str| {
             let files = files(&self.root().join("mail").join(name).join("new"));
@@ -192,7 +192,7 @@ impl Postfix {
 
     /// The mails of one mailbox that differ in their Message-ID, and how often
     /// each came.
-    pub(super) fn distinct(&self, listener: &str, mailbox: &str) -> Vec<(Mail, usize)> {
+    pub(crate) fn distinct(&self, listener: &str, mailbox: &str) -> Vec<(Mail, usize)> {
         let mut distinct: BTreeMap<String, (Mail, usize)> = BTreeMap::new();
         for mail in self.mails(listener) {
             if mail.mailbox == mailbox {

@@ -89,8 +89,9 @@ pub static KINDS: &[Kind] = &[
     },
     Kind {
         name: "Review",
-        arguments: r#"(from: ["p4"], to: "mails.jsonl", zone: "UTC")"#,
-        output: |directory| lines_of(&directory.join("mails.jsonl")),
+        arguments: r#"(from: ["p4"], sender: "p4@example.com", zone: "UTC",
+            via: Smtp(server: "smtp://{mailbox}"))"#,
+        output: |directory| lines_of(&directory.join("received")),
         promise: Promise::Once,
     },
 ];

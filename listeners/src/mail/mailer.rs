@@ -3,8 +3,9 @@
 use super::message::Sealed;
 use super::smtp::Cancel;
 use super::transport::{Report, Transport};
-use std::sync::mpsc::{self, TryRecvError};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
+use std::time::Duration;
 
 /// Sends a mail in the background.
 ///
@@ -12,26 +13,26 @@ use std::thread;
 /// ended, and with it the thread, unless the system is just looking up a name,
 /// which nothing can break off; nobody waits for it.
 #[derive(Debug)]
-pub(super) struct Mailer {
+pub(crate) struct Mailer {
     transport: Transport,
     under_way: Option<(mpsc::Receiver<Report>, Cancel)>,
 }
 
 impl Mailer {
-    pub(super) const fn new(transport: Transport) -> Self {
+    pub(crate) const fn new(transport: Transport) -> Self {
         Self { transport, under_way: None }
     }
 
-    pub(super) const fn transport(&self) -> &Transport {
+    pub(crate) const fn transport(&self) -> &Transport {
         &self.transport
     }
 
-    pub(super) const fn is_sending(&self) -> bool {
+    pub(crate) const fn is_sending(&self) -> bool {
         self.under_way.is_some()
     }
 
     /// Begins to send. What was under way before is broken off.
-    pub(super) fn start(&mut self, mail: Sealed) -> Result<(), String> {
+    pub(crate) fn start(&mut self, mail: Sealed) -> Result<(), String> {
         self.stop();
         let (sender, receiver) = mpsc::sync_channel(1);
         let cancel = Cancel::default();
@@ -52,12 +53,17 @@ impl Mailer {
     }
 
     /// What became of the mail, once. Does not wait.
-    pub(super) fn report(&mut self) -> Option<Report> {
+    pub(crate) fn report(&mut self) -> Option<Report> {
+        self.report_within(Duration::ZERO)
+    }
+
+    /// What became of the mail, once. Waits so long at most.
+    pub(crate) fn report_within(&mut self, patience: Duration) -> Option<Report> {
         let (receiver, _) = self.under_way.as_ref()?;
-        let report = match receiver.try_recv() {
+        let report = match receiver.recv_timeout(patience) {
             Ok(report) => report,
-            Err(TryRecvError::Empty) => return None,
-            Err(TryRecvError::Disconnected) => {
+            Err(RecvTimeoutError::Timeout) => return None,
+            Err(RecvTimeoutError::Disconnected) => {
                 Report::Failed("what sends the mail died".to_owned())
             }
         };
@@ -65,8 +71,13 @@ impl Mailer {
         Some(report)
     }
 
+    /// Sends a mail and waits for what becomes of it.
+    pub(crate) fn send_now(&self, mail: &Sealed) -> Report {
+        self.transport.send(mail, &Cancel::default()).0
+    }
+
     /// Breaks off what is under way.
-    pub(super) fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some((_, cancel)) = self.under_way.take() {
             cancel.cancel();
         }

@@ -14,7 +14,6 @@ mod file;
 
 use super::mailer::Mailer;
 use super::message::Sealed;
-use super::smtp::Cancel;
 use super::transport::{Outcome, Report, Transport};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -323,8 +322,7 @@ where
     /// [`ListenError::Stop`] when it is no such mail or cannot be sent at all.
     pub(crate) fn deliver(&self, made: &[u8]) -> Result<(), ListenError> {
         let mail = Sealed::from_made(made).map_err(ListenError::Stop)?;
-        let (report, _) = self.mailer.transport().send(&mail, &Cancel::default());
-        let answers = match report {
+        let answers = match self.mailer.send_now(&mail) {
             Report::Answered(answers) => answers,
             Report::Failed(why) => return Err(ListenError::Retry(why)),
             Report::Stop(why) => return Err(ListenError::Stop(why)),

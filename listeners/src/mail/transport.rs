@@ -197,6 +197,21 @@ fn check_timeout(written: Option<FriendlyDuration>) -> Result<Duration, ArgsErro
     }
 }
 
+/// The argument `give_up`: how long a recipient may be put off while others get
+/// their mail.
+pub(crate) fn give_up(written: Option<FriendlyDuration>) -> Result<Duration, ArgsError> {
+    let give_up = written.map_or(GIVE_UP, |written| written.0);
+    if (GIVE_UP_MIN..=GIVE_UP_MAX).contains(&give_up) {
+        Ok(give_up)
+    } else {
+        Err(ArgsError::new("`give_up` must lie between \"1s\" and \"366 days\""))
+    }
+}
+
+const GIVE_UP: Duration = Duration::from_secs(3600);
+const GIVE_UP_MIN: Duration = Duration::from_secs(1);
+const GIVE_UP_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
+
 /// What servers are greeted with: the name of this machine, if it is fit.
 fn hello_name() -> String {
     let name = host_name();

@@ -14,6 +14,9 @@ pub(super) struct Mail {
     /// `Message-ID`. Hexadecimal digits.
     pub(super) id: String,
     pub(super) to: Recipient,
+    pub(super) change: i64,
+    pub(super) user: String,
+    pub(super) client: String,
     pub(super) subject: String,
     /// Lines that end with line feeds, at most about 500 KB.
     pub(super) text: String,
@@ -32,11 +35,14 @@ impl Mail {
     /// The mail to one of the notice's recipients.
     pub(super) fn new(notice: &Notice, to: &Recipient, style: &Style) -> Self {
         let first_line = notice.description.lines().next().unwrap_or_default();
-        let Notice { change, user, .. } = notice;
+        let Notice { change, user, client, .. } = notice;
         let subject = format!("change {change} by {user}: {first_line}");
         Self {
             id: id(notice, to),
             to: to.clone(),
+            change: *change,
+            user: user.clone(),
+            client: client.clone(),
             subject: super::text::line(subject.as_bytes(), SUBJECT_CHARS_MAX),
             text: text(notice, style),
         }

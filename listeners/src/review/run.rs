@@ -1,20 +1,21 @@
-//! The listener: hands records to the state, keeps what it decides, and hands
-//! mails to the post.
+//! The listener: hands records to the state, keeps what it decides, and has
+//! mails sent.
 
 use super::mail::{Mail, Style};
 use super::notice::{Choice, Notice};
 use super::post::Post;
+use super::queue::{Manner, Queue, outcome};
 use super::seed::Seed;
 use super::state::{State, Submit};
-use super::store::{Reached, Store, Waiting};
+use super::store::{Reached, Store};
 use super::tables::ROWS_MAX;
-use std::collections::{BTreeMap, VecDeque};
+use crate::mail::transport::Outcome;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tripline_api::{
-    Begin, Content, Culprit, Cursor, Entry, Flushed, Gap, GapKind, Key, Letter,
-    ListenError, Listener, ListenerId, Place, Rejected, SourceId, View,
+    Begin, Culprit, Cursor, Entry, Flushed, Gap, GapKind, Key, Letter, ListenError,
+    Listener, ListenerId, Place, Rejected, SourceId, View,
 };
 
 /// What the configuration says.
@@ -27,6 +28,8 @@ pub(super) struct Settings {
     pub(super) choice: Choice,
     /// When more mails wait, no more entries are taken: the journal waits too.
     pub(super) waiting_max: usize,
+    /// How long a recipient may be put off while others get theirs.
+    pub(super) give_up: Duration,
 }
 
 impl Settings {
@@ -43,6 +46,8 @@ pub(super) struct Review {
     running: Option<Running>,
     /// Where the first entry was that came before there were any tables.
     first: Option<Place>,
+    /// What was delivered again because a person asked.
+    delivered: BTreeSet<String>,
 }
 
 /// What is in memory, and the database.
@@ -54,11 +59,7 @@ struct Running {
     /// Decided since the last save.
     fresh: Vec<Notice>,
     /// In the database, and to be sent.
-    waiting: VecDeque<Waiting>,
-    /// In the database, and refused for good.
-    refused: Vec<Waiting>,
-    /// The refused ones that were not handed out as letters yet begin here.
-    letters_from: usize,
+    queue: Queue,
     /// The checkpoint that is read before anything else.
     seed: Option<Seed>,
     /// There is something in the tables, or nothing to read them from.
@@ -74,6 +75,7 @@ const FIRST_NUMBER: u64 = 1;
 
 impl Listener for Review {
     fn begin(&mut self, begin: &Begin<'_>) -> Result<Option<Cursor>, ListenError> {
+        self.post.prepare()?;
         // What is in memory is whole, also when the lane begins again.
         let running = match self.running.take() {
             Some(running) => running,
@@ -88,7 +90,7 @@ impl Listener for Review {
             running.is_moved_to(place);
             running.is_seeded = self.settings.checkpoint.is_none();
         }
-        running.drop_filed(place)?;
+        running.queue.drop_filed(&mut running.store, place)?;
         let first = self.first.take().or(place);
         if running.reached.cursor.is_none() {
             return running.begin_anew(&self.settings, first);
@@ -111,9 +113,9 @@ impl Listener for Review {
             &mut self.first,
             until,
         )?;
-        if running.waiting.len() + running.fresh.len() >= self.settings.waiting_max {
+        if running.queue.len() + running.fresh.len() >= self.settings.waiting_max {
             self.save()?;
-            self.send(until)?;
+            self.send(until, true)?;
             let waiting = self.waiting();
             if waiting >= self.settings.waiting_max {
                 return Err(ListenError::Retry(format!(
@@ -127,29 +129,51 @@ impl Listener for Review {
 
     fn flush(&mut self) -> Result<Flushed, ListenError> {
         self.save()?;
-        self.send(Instant::now() + PATIENCE)?;
-        Ok(if self.waiting() == 0 { Flushed::All } else { Flushed::Soon })
+        if let Some(running) = &mut self.running {
+            running.queue.mark();
+        }
+        Ok(if self.is_settled()? { Flushed::All } else { Flushed::Soon })
     }
 
+    /// What was decided since the flush goes out too: who is put off must not
+    /// keep mail from others.
     fn is_flushed(&mut self) -> Result<bool, ListenError> {
-        self.send(Instant::now() + PATIENCE)?;
-        Ok(self.waiting() == 0)
+        if self.running.as_ref().is_some_and(|running| !running.fresh.is_empty()) {
+            self.save()?;
+        }
+        self.is_settled()
+    }
+
+    /// Who is put off is not waited for.
+    fn arrives_soon(&self) -> bool {
+        self.running.as_ref().is_some_and(|running| running.queue.is_sending())
     }
 
     fn letters(&mut self) -> Vec<Letter> {
-        self.running.as_mut().map_or_else(Vec::new, |it| it.letters(&self.settings.id))
+        let Some(running) = &mut self.running else { return Vec::new() };
+        let (source, listener) = (running.source.clone(), self.settings.id.clone());
+        running.queue.letters(&Key { source, listener, log: None })
     }
 
     fn deliver(&mut self, made: &[u8]) -> Result<(), ListenError> {
         let notices: Vec<Notice> = serde_json::from_slice(made).map_err(|error| {
             ListenError::Stop(format!("this is no mail of a Review: {error}"))
         })?;
-        let mut refused = Vec::new();
+        let (mut refused, mut later) = (Vec::new(), Vec::new());
         for notice in &notices {
             for to in &notice.recipients {
                 let mail = Mail::new(notice, to, &self.settings.style);
-                match self.post.post(&mail) {
-                    Ok(()) => {}
+                if self.delivered.contains(&mail.id) {
+                    continue;
+                }
+                match self.post.send(&mail).and_then(outcome) {
+                    Ok(Outcome::Delivered) => _ = self.delivered.insert(mail.id),
+                    Ok(Outcome::Refused(why)) => {
+                        refused.push(format!("{}: {why}", to.address));
+                    }
+                    Ok(Outcome::Later(why)) => {
+                        later.push(format!("{}: {why}", to.address));
+                    }
                     Err(ListenError::Rejected(it)) => {
                         refused.push(format!("{}: {}", to.address, it.why));
                     }
@@ -157,11 +181,11 @@ impl Listener for Review {
                 }
             }
         }
-        if refused.is_empty() {
-            return Ok(());
+        if !refused.is_empty() {
+            let why = refused.join("; ");
+            return Err(ListenError::Rejected(Rejected { what: Culprit::All, why }));
         }
-        let why = refused.join("; ");
-        Err(ListenError::Rejected(Rejected { what: Culprit::All, why }))
+        if later.is_empty() { Ok(()) } else { Err(ListenError::Retry(later.join("; "))) }
     }
 
     fn gap(&mut self, gap: &Gap) -> Result<(), ListenError> {
@@ -173,7 +197,7 @@ impl Listener for Review {
 
     /// Mails that waited at the start are sent also when nothing comes.
     fn no_data(&mut self, _: bool) -> Result<(), ListenError> {
-        match self.send(Instant::now() + PATIENCE) {
+        match self.send(Instant::now() + PATIENCE, false) {
             // Entries may come meanwhile.
             Err(ListenError::Retry(_)) => Ok(()),
             other => other,
@@ -183,12 +207,13 @@ impl Listener for Review {
 
 impl Review {
     pub(super) const fn new(settings: Settings, post: Box<dyn Post>) -> Self {
-        Self { settings, post, running: None, first: None }
+        let delivered = BTreeSet::new();
+        Self { settings, post, running: None, first: None, delivered }
     }
 
     /// How many mails are to be sent.
     fn waiting(&self) -> usize {
-        self.running.as_ref().map_or(0, |running| running.waiting.len())
+        self.running.as_ref().map_or(0, |running| running.queue.len())
     }
 
     /// Makes durable what was taken. After a failure all of it is loaded anew.
@@ -199,29 +224,29 @@ impl Review {
         Ok(())
     }
 
-    /// Sends what waits, until a time.
-    fn send(&mut self, until: Instant) -> Result<(), ListenError> {
+    /// Sends what waits, until a time; also waits until then for answers, if
+    /// wanted.
+    fn send(&mut self, until: Instant, waits: bool) -> Result<(), ListenError> {
         let Some(running) = &mut self.running else { return Ok(()) };
-        while Instant::now() < until
-            && let Some(next) = running.waiting.front_mut()
-        {
-            let mail = Mail::new(&next.notice, &next.to, &self.settings.style);
-            next.attempts = next.attempts.saturating_add(1);
-            match self.post.post(&mail) {
-                Ok(()) => running.store.is_done(next)?,
-                Err(ListenError::Rejected(it)) => {
-                    next.refused = Some(it.why);
-                    running.store.was_tried(next)?;
-                    running.refused.push(next.clone());
-                }
-                Err(error) => {
-                    running.store.was_tried(next)?;
-                    return Err(error);
-                }
-            }
-            running.waiting.pop_front();
+        let Settings { style, give_up, .. } = &self.settings;
+        let manner = Manner { style, give_up: *give_up, until, waits };
+        running.queue.work(&mut running.store, &mut *self.post, &manner)
+    }
+
+    /// Goes on sending. Returns whether something became of all mails that the
+    /// last flush is about.
+    fn is_settled(&mut self) -> Result<bool, ListenError> {
+        self.send(Instant::now() + PATIENCE, false)?;
+        let Some(running) = &mut self.running else { return Ok(true) };
+        if !running.queue.is_flushed() {
+            return Ok(false);
         }
-        Ok(())
+        if running.reached.by_hand.is_some() && running.reached.cursor.is_some() {
+            // The engine settles something now, and forgets it too.
+            running.reached.by_hand = None;
+            self.save()?;
+        }
+        Ok(true)
     }
 }
 
@@ -229,29 +254,18 @@ impl Running {
     fn load(settings: &Settings, source: &SourceId) -> Result<Self, ListenError> {
         let store = Store::open(&settings.directory)?;
         let (state, reached) = store.load()?;
-        let mut running = Self {
+        let queue = Queue::load(&store)?;
+        Ok(Self {
             source: source.clone(),
             store,
             state,
             is_seeded: reached.cursor.is_some() || settings.checkpoint.is_none(),
             reached,
             fresh: Vec::new(),
-            waiting: VecDeque::new(),
-            refused: Vec::new(),
-            letters_from: 0,
+            queue,
             seed: None,
             wants_seed: None,
-        };
-        running.load_mails()?;
-        Ok(running)
-    }
-
-    fn load_mails(&mut self) -> Result<(), ListenError> {
-        let (refused, waiting) =
-            self.store.mails()?.into_iter().partition(|mail| mail.refused.is_some());
-        self.refused = refused;
-        self.waiting = Vec::into(waiting);
-        Ok(())
+        })
     }
 
     /// A person moved the cursor: what comes again is wanted again.
@@ -259,20 +273,6 @@ impl Running {
         self.state.abandon();
         self.state.tables.forget_changes();
         self.reached = Reached { by_hand: Some(place), ..Reached::default() };
-    }
-
-    /// What was refused before the place that the engine remembers is among its
-    /// letters.
-    fn drop_filed(&mut self, settled: Option<Place>) -> Result<(), ListenError> {
-        let Some(settled) = settled else { return Ok(()) };
-        let is_filed =
-            |mail: &Waiting| place_of(&mail.notice).is_some_and(|place| place < settled);
-        for mail in self.refused.iter().filter(|mail| is_filed(mail)) {
-            self.store.is_done(mail)?;
-        }
-        self.refused.retain(|mail| !is_filed(mail));
-        self.letters_from = 0;
-        Ok(())
     }
 
     /// Nothing was read yet. With a checkpoint it begins where that ends, which
@@ -393,63 +393,11 @@ impl Running {
         if self.reached.cursor.is_none() {
             return Ok(());
         }
-        if self.waiting.is_empty() && self.fresh.is_empty() {
-            // The engine settles something now, and forgets it too.
-            self.reached.by_hand = None;
-        }
         self.store.save(&mut self.state, &self.fresh, &self.reached)?;
         if !self.fresh.is_empty() {
             self.fresh.clear();
-            self.load_mails()?;
+            self.queue.load_more(&self.store)?;
         }
         Ok(())
     }
-
-    /// What was refused, as letters: one for each entry, whatever it was in, as
-    /// the engine keeps one for each.
-    fn letters(&mut self, listener: &ListenerId) -> Vec<Letter> {
-        let mut of_entry: BTreeMap<&str, Vec<&Waiting>> = BTreeMap::new();
-        for mail in &self.refused[self.letters_from..] {
-            of_entry.entry(&mail.notice.entry).or_default().push(mail);
-        }
-        let key =
-            Key { source: self.source.clone(), listener: listener.clone(), log: None };
-        let letters = of_entry.into_values().map(|mails| letter(key.clone(), &mails));
-        let letters = letters.collect();
-        self.letters_from = self.refused.len();
-        letters
-    }
-}
-
-fn letter(key: Key, mails: &[&Waiting]) -> Letter {
-    let mut notices: Vec<Notice> = Vec::new();
-    for mail in mails {
-        let is_it = |notice: &&mut Notice| notice.change == mail.notice.change;
-        match notices.iter_mut().find(is_it) {
-            Some(notice) => notice.recipients.push(mail.to.clone()),
-            None => notices.push(Notice {
-                recipients: vec![mail.to.clone()],
-                ..Notice::clone(&Arc::clone(&mail.notice))
-            }),
-        }
-    }
-    let why = |mail: &&Waiting| {
-        format!("{}: {}", mail.to.address, mail.refused.as_deref().unwrap_or_default())
-    };
-    let why: Vec<String> = mails.iter().map(why).collect();
-    let place = mails.first().and_then(|mail| place_of(&mail.notice));
-    Letter {
-        key,
-        place: place.unwrap_or_default(),
-        entries: 1,
-        content: Content::Made(serde_json::to_vec(&notices).unwrap_or_default()),
-        why: why.join("; "),
-        attempts: mails.iter().map(|mail| mail.attempts).max().unwrap_or(1),
-    }
-}
-
-/// Where the entry of a notice is.
-fn place_of(notice: &Notice) -> Option<Place> {
-    let (_, id) = notice.entry.split_once('/')?;
-    Place::from_id(id)
 }

@@ -36,6 +36,7 @@ CREATE TABLE recipient (
     number INTEGER NOT NULL,
     content TEXT NOT NULL,          -- JSON
     attempts INTEGER NOT NULL DEFAULT 0,
+    put_off INTEGER,                -- since when, in milliseconds since 1970
     refused TEXT,                   -- why
     PRIMARY KEY (notice, number)
 ) STRICT, WITHOUT ROWID;

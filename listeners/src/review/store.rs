@@ -28,7 +28,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tripline_api::{Cursor, ListenError, Place, Proof};
 
 /// The open database.
@@ -57,8 +57,22 @@ pub(super) struct Waiting {
     pub(super) notice: Arc<Notice>,
     pub(super) to: Recipient,
     pub(super) attempts: u32,
+    /// Since when the server puts it off while others get theirs, in
+    /// milliseconds since 1970.
+    pub(super) put_off: Option<u64>,
+    /// The server put it off, and that was said.
+    pub(super) was_put_off: bool,
+    /// It is not tried before.
+    pub(super) not_before: Option<Instant>,
     /// Why nobody will ever take it.
     pub(super) refused: Option<String>,
+}
+
+impl Waiting {
+    /// The same for no other.
+    pub(super) const fn key(&self) -> (i64, i64) {
+        (self.notice_number, self.number)
+    }
 }
 
 const FILE: &str = "review.db";
@@ -149,18 +163,21 @@ impl Store {
         Ok(Some((state, reached)))
     }
 
-    /// The mails that wait, oldest first, and those that were refused.
-    pub(super) fn mails(&self) -> Result<Vec<Waiting>, ListenError> {
-        self.load_mails().map_err(|error| of(&self.file, &error))
+    /// The mails behind a notice that wait, oldest first, and those that were
+    /// refused.
+    pub(super) fn mails_after(&self, last: i64) -> Result<Vec<Waiting>, ListenError> {
+        self.load_mails(last).map_err(|error| of(&self.file, &error))
     }
 
-    fn load_mails(&self) -> rusqlite::Result<Vec<Waiting>> {
+    fn load_mails(&self, last: i64) -> rusqlite::Result<Vec<Waiting>> {
         let mut rows = self.connection.prepare(
-            "SELECT n.number, n.content, r.number, r.content, r.attempts, r.refused
+            "SELECT n.number, n.content, r.number, r.content, r.attempts, r.refused,
+                    r.put_off
              FROM notice n JOIN recipient r ON r.notice = n.number
+             WHERE n.number > ?1
              ORDER BY n.number, r.number",
         )?;
-        let mut rows = rows.query([])?;
+        let mut rows = rows.query([last])?;
         let mut mails: Vec<Waiting> = Vec::new();
         while let Some(row) = rows.next()? {
             let notice_number = row.get(0)?;
@@ -176,6 +193,12 @@ impl Store {
                 to: json(3, &row.get::<_, String>(3)?)?,
                 attempts: row.get(4)?,
                 refused: row.get(5)?,
+                // A clock that was before 1970 is none.
+                put_off: row
+                    .get::<_, Option<i64>>(6)?
+                    .map(|time| u64::try_from(time).unwrap_or_default()),
+                was_put_off: false,
+                not_before: None,
             });
         }
         Ok(mails)
@@ -223,10 +246,17 @@ impl Store {
 
     /// The mail was tried, and refused for good where there is a reason.
     pub(super) fn was_tried(&self, mail: &Waiting) -> Result<(), ListenError> {
+        let put_off = mail.put_off.map(|time| i64::try_from(time).unwrap_or(i64::MAX));
         let tried = self.connection.execute(
-            "UPDATE recipient SET attempts = ?3, refused = ?4
+            "UPDATE recipient SET attempts = ?3, refused = ?4, put_off = ?5
              WHERE notice = ?1 AND number = ?2",
-            params![mail.notice_number, mail.number, mail.attempts, mail.refused],
+            params![
+                mail.notice_number,
+                mail.number,
+                mail.attempts,
+                mail.refused,
+                put_off
+            ],
         );
         tried.map(|_| ()).map_err(|error| of(&self.file, &error))
     }

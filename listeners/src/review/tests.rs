@@ -5,17 +5,18 @@ mod cases;
 mod corpus;
 mod durable;
 mod model;
+mod server;
 
 use super::mail::Mail;
 use super::post::Post;
 use super::*;
+use crate::mail::transport::{Outcome, Report};
 use crate::testing::{Feed, OwnedBatch};
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use tripline_api::{
-    Begin, Culprit, Cursor, Flushed, Letter, ListenError, Listener, Rejected,
-};
+use std::time::Duration;
+use tripline_api::{Begin, Cursor, Flushed, Letter, ListenError, Listener};
 
 /// Takes mails, and answers as it was told to; otherwise it accepts.
 #[derive(Clone, Default)]
@@ -26,6 +27,8 @@ struct Inner {
     /// What was accepted, or was taken and not answered.
     taken: Vec<Mail>,
     answers: VecDeque<Answer>,
+    /// Of the mail that was started last.
+    report: Option<Report>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +36,10 @@ enum Answer {
     Accept,
     /// It is taken, and the answer is lost.
     Lose,
+    /// The server has other worries.
     Later,
+    /// Only this one is not taken now.
+    PutOff,
     Refuse,
 }
 
@@ -47,22 +53,41 @@ impl Desk {
     }
 }
 
-impl Post for Desk {
-    fn post(&mut self, mail: &Mail) -> Result<(), ListenError> {
+impl Desk {
+    fn take(&self, mail: &Mail) -> Report {
         let mut inner = self.0.lock().unwrap();
         let answer = inner.answers.pop_front().unwrap_or(Answer::Accept);
         if matches!(answer, Answer::Accept | Answer::Lose) {
             inner.taken.push(mail.clone());
         }
+        let said = |outcome| Report::Answered(vec![(mail.to.address.clone(), outcome)]);
         match answer {
-            Answer::Accept => Ok(()),
-            Answer::Lose => Err(ListenError::Retry("the answer was lost".into())),
-            Answer::Later => Err(ListenError::Retry("450 later".into())),
-            Answer::Refuse => {
-                let why = "550 no such user".to_owned();
-                Err(ListenError::Rejected(Rejected { what: Culprit::All, why }))
-            }
+            Answer::Accept => said(Outcome::Delivered),
+            Answer::Lose => Report::Failed("the answer was lost".into()),
+            Answer::Later => Report::Failed("421 later".into()),
+            Answer::PutOff => said(Outcome::Later("450 mailbox busy".into())),
+            Answer::Refuse => said(Outcome::Refused("550 no such user".into())),
         }
+    }
+}
+
+impl Post for Desk {
+    fn prepare(&self) -> Result<(), ListenError> {
+        Ok(())
+    }
+
+    fn start(&mut self, mail: &Mail) -> Result<(), ListenError> {
+        let report = self.take(mail);
+        self.0.lock().unwrap().report = Some(report);
+        Ok(())
+    }
+
+    fn report(&mut self, _: Duration) -> Option<Report> {
+        self.0.lock().unwrap().report.take()
+    }
+
+    fn send(&self, mail: &Mail) -> Result<Report, ListenError> {
+        Ok(self.take(mail))
     }
 }
 
@@ -73,6 +98,7 @@ fn settings(directory: &Path) -> Settings {
         checkpoint: None,
         style: Style { zone: TimeZone::UTC, link: None },
         waiting_max: Settings::WAITING_MAX,
+        give_up: Duration::from_secs(3600),
         choice: Choice { own_changes: true, users: BTreeMap::new(), exclude: Vec::new() },
     }
 }
@@ -171,7 +197,8 @@ fn again(mut call: impl FnMut() -> Result<(), ListenError>) -> Result<(), Listen
 #[test]
 fn arguments_that_cannot_be_used_are_refused() {
     let build = |more: &str| {
-        let text = format!("(from: [\"p4\"], to: \"x\", {more})");
+        let text =
+            format!("(from: [\"p4\"], sender: \"p4@x.org\", via: Sendmail(), {more})");
         let directory = Path::new("/nowhere");
         let context = BuildContext { name: "review", directory, state: directory };
         Factory.build(&Args::new(&text), &context).map(|_| ()).map_err(|e| e.message)
@@ -183,11 +210,14 @@ fn arguments_that_cannot_be_used_are_refused() {
         ("link: \"swarm/{change}\"", "must begin with"),
         ("link: \"https://h/{changes}\"", "no placeholder"),
         ("zone: \"Mars/North\"", "no time zone"),
+        ("give_up: \"0s\"", "`give_up`"),
+        ("to: \"mails\"", "`to`"),
     ] {
         let error = build(bad).unwrap_err();
         assert!(error.contains(why), "{bad}: {error}");
     }
-    let two = Args::new("(from: [\"p4\", \"p5\"], to: \"x\")");
+    let two =
+        Args::new("(from: [\"p4\", \"p5\"], sender: \"p4@x.org\", via: Sendmail())");
     let directory = Path::new("/nowhere");
     let context = BuildContext { name: "review", directory, state: directory };
     let error = Factory.build(&two, &context).err().unwrap();

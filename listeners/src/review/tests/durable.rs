@@ -160,8 +160,42 @@ fn what_is_refused_is_a_letter_and_can_be_delivered() {
     play.desk.answer([Answer::Later]);
     assert!(matches!(other.deliver(made), Err(ListenError::Retry(_))));
     other.deliver(made).unwrap();
-    assert_eq!(play.told()[3..], ["ann 2", "ann 2", "bob 2"]);
+    assert_eq!(play.told()[3..], ["ann 2", "bob 2"], "nobody twice");
     assert!(matches!(other.deliver(b"garbage"), Err(ListenError::Stop(_))));
+}
+
+#[test]
+fn who_is_put_off_keeps_nobody_waiting_and_is_set_aside_in_the_end() {
+    let mut play = Play::new();
+    play.desk.answer([Answer::Accept, Answer::PutOff]);
+    let mut settings = settings(play.directory.path());
+    settings.give_up = Duration::from_secs(1);
+    let mut review = Review::new(settings, Box::new(play.desk.clone()));
+    let feed = feed(1..=2);
+    let batches = feed.batches(None, 1);
+    let first = self::feed(1..=1).batches(None, 1).len();
+    let error = play.lane.run(&mut review, &feed, 1, first, first).unwrap_err();
+    assert_eq!(error.to_string(), "the mail server puts off bob@x.org: 450 mailbox busy");
+    // The lane begins again, and a flush waits for bob.
+    for batch in &batches[..first] {
+        batch.deliver(&mut review).unwrap();
+    }
+    assert_eq!(review.flush().unwrap(), Flushed::Soon);
+    assert!(!review.arrives_soon(), "a stop does not wait for bob");
+    assert_eq!(review.letters(), []);
+    for batch in &batches[first..] {
+        batch.deliver(&mut review).unwrap();
+    }
+    assert!(!review.is_flushed().unwrap());
+    assert_eq!(play.told(), ["ann 1", "ann 2", "bob 2"], "the others have theirs");
+    play.desk.answer([Answer::PutOff]);
+    while !review.is_flushed().unwrap() {}
+    let letters = review.letters();
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].why, "bob@x.org: put off for 1s: 450 mailbox busy");
+    assert_eq!(letters[0].attempts, 2);
+    assert_eq!(review.flush().unwrap(), Flushed::All);
+    assert_eq!(play.told().len(), 3);
 }
 
 #[test]
