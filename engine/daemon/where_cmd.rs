@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tripline_api::{
-    Behind, Cursor, Key, ListenerId, Progress, Settled, Source, Store as _,
+    Behind, Cursor, LetterCounts, ListenerId, Progress, Settled, Source, Store as _,
 };
 use tripline_store::{OpenError, SqliteStore};
 
@@ -43,23 +43,22 @@ struct Row<'a> {
     state: &'static str,
     why: Option<String>,
     /// How much of the source the listener has set aside, of all its logs.
-    set_aside: usize,
+    set_aside: u64,
     /// `None` when the source cannot be looked at now.
     bytes_behind: Option<u64>,
 }
 
 fn show(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     let (known, letters) = match SqliteStore::open_to_read(&config.state) {
-        Ok(mut store) => (store.progress()?, store.letters()?),
+        Ok(mut store) => (store.progress()?, store.letter_counts()?),
         // Nothing was ever settled: everybody is at the beginning.
-        Err(OpenError::Nothing { .. }) => (Vec::new(), Vec::new()),
+        Err(OpenError::Nothing { .. }) => (Vec::new(), LetterCounts::new()),
         Err(error) => return Err(error.into()),
     };
     let mut rows = rows(config, &known)?;
     for row in &mut rows {
-        let is_of =
-            |key: &Key| key.listener == *row.listener && key.source == *row.source.id();
-        row.set_aside = letters.iter().filter(|filed| is_of(&filed.letter.key)).count();
+        let key = (row.source.id().clone(), row.listener.clone());
+        row.set_aside = letters.get(&key).copied().unwrap_or_default();
     }
     let mut out = io::BufWriter::new(io::stdout().lock());
     if json {

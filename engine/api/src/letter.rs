@@ -1,6 +1,6 @@
 //! What was set aside because its receiver will never take it.
 
-use crate::{Entry, Key, Place};
+use crate::{Batch, Cursor, Entry, Key, LogFile, Mark, Place, Span};
 
 /// A dead letter: an entry, or what a listener made of several, that its
 /// receiver refuses for good. The cursor passes it once it is in the store, where
@@ -42,6 +42,30 @@ impl Letter {
     pub fn of(key: Key, entry: &Entry<'_>, why: String, attempts: u32) -> Self {
         let content = Content::Entry(entry.bytes.to_vec());
         Self { key, place: entry.place, entries: 1, content, why, attempts }
+    }
+
+    /// Hands over the entry once more, as a batch of its own; `None` when the letter
+    /// holds what the listener made.
+    pub fn with_entry<T>(&self, take: impl FnOnce(Batch<'_>) -> T) -> Option<T> {
+        let Content::Entry(bytes) = &self.content else { return None };
+        let path = self.key.log.as_ref();
+        let log =
+            path.map(|path| LogFile { path, cut: None, is_preview: false, time: None });
+        let lines = bytes.iter().filter(|byte| **byte == b'\n').count() as u32;
+        // No entry is longer than what an offset in a batch can say.
+        let end = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let mark = if log.is_none() { Mark::of(0, bytes) } else { None };
+        let behind = self.place.advance(u64::from(end), u64::from(lines));
+        Some(take(Batch {
+            source: &self.key.source,
+            log,
+            start: self.place,
+            did_rotate: false,
+            bytes: &bytes[..end as usize],
+            spans: &[Span { end, lines, incomplete: false }],
+            marks: mark.as_slice(),
+            end: &Cursor::unproved(behind),
+        }))
     }
 }
 

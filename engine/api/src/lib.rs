@@ -61,4 +61,4 @@ pub use source::{
     Again, Behind, Changed, Idle, Reader, Settled, Source, SourceError, SourceFactory,
     Start, Step,
 };
-pub use store::{Change, Filed, Key, Progress, State, Store, StoreError};
+pub use store::{Change, Filed, Key, LetterCounts, Progress, State, Store, StoreError};

@@ -1,6 +1,7 @@
 //! What is kept between two runs.
 
 use crate::{Cursor, Gap, Letter, ListenerId, SourceId};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -37,7 +38,17 @@ pub trait Store: Send {
     ///
     /// When the store cannot be read.
     fn letters(&mut self) -> Result<Vec<Filed>, StoreError>;
+
+    /// How many letters each listener has of each source; reads none of them.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    fn letter_counts(&mut self) -> Result<LetterCounts, StoreError>;
 }
+
+/// How many letters there are, by source and listener; no zeros.
+pub type LetterCounts = BTreeMap<(SourceId, ListenerId), u64>;
 
 /// A letter in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,9 +4,7 @@ use crate::terminal::printable;
 use base64::Engine as _;
 use serde_json::json;
 use std::io::{self, Write};
-use tripline_api::{
-    Batch, Content, Cursor, Filed, Letter, LogFile, Secrets, Span, write_entry,
-};
+use tripline_api::{Content, Filed, Letter, Secrets, write_entry};
 
 /// How much of a reason is shown in a table.
 const WHY_CHARS_MAX: usize = 60;
@@ -79,23 +77,10 @@ fn outside(filed: &Filed) -> serde_json::Value {
 }
 
 fn entry(letter: &Letter, bytes: &[u8]) -> serde_json::Value {
-    let log = letter.key.log.as_ref();
-    let end = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    let lines = bytes.iter().filter(|byte| **byte == b'\n').count() as u32;
-    let batch = Batch {
-        source: &letter.key.source,
-        log: log.map(|path| LogFile { path, cut: None, is_preview: false, time: None }),
-        start: letter.place,
-        did_rotate: false,
-        bytes,
-        spans: &[Span { end, lines, incomplete: false }],
-        marks: &[],
-        end: &Cursor::unproved(letter.place),
-    };
     let mut text = Vec::new();
-    for entry in batch.entries() {
-        write_entry(&mut text, &entry, Secrets::Redact);
-    }
+    letter.with_entry(|batch| {
+        batch.entries().for_each(|it| write_entry(&mut text, &it, Secrets::Redact));
+    });
     serde_json::from_slice(&text).unwrap_or_else(|_| base64(bytes))
 }
 

@@ -1,13 +1,8 @@
 //! Handing a dead letter over once more, for a person who asked.
 
 use crate::flight::Flight;
-use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tripline_api::{
-    Batch, Content, Cursor, Flushed, Letter, ListenError, Listener, LogFile, Mark, Span,
-    View,
-};
+use tripline_api::{Content, Flushed, Letter, ListenError, Listener, View};
 
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -44,7 +39,9 @@ fn attempt(
 ) -> Result<(), ListenError> {
     match &letter.content {
         Content::Made(made) => listener.deliver(made)?,
-        Content::Entry(bytes) => listen(listener, letter, bytes)?,
+        Content::Entry(_) => letter
+            .with_entry(|batch| listener.listen(&View::all(batch)))
+            .unwrap_or(Ok(()))?,
     }
     if listener.flush()? == Flushed::All {
         return Ok(());
@@ -58,32 +55,4 @@ fn attempt(
         std::thread::sleep(flight.pause());
     }
     Ok(())
-}
-
-fn listen(
-    listener: &mut dyn Listener,
-    letter: &Letter,
-    bytes: &[u8],
-) -> Result<(), ListenError> {
-    let path: Option<&Arc<Path>> = letter.key.log.as_ref();
-    let log = path.map(|path| LogFile { path, cut: None, is_preview: false, time: None });
-    let lines = bytes.iter().filter(|byte| **byte == b'\n').count() as u32;
-    // No entry is longer than what an offset in a batch can say.
-    let end = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    let spans = [Span { end, lines, incomplete: false }];
-    let marks: Vec<_> = match log {
-        None => Mark::of(0, bytes).into_iter().collect(),
-        Some(_) => Vec::new(),
-    };
-    let behind = letter.place.advance(bytes.len() as u64, u64::from(lines));
-    listener.listen(&View::all(Batch {
-        source: &letter.key.source,
-        log,
-        start: letter.place,
-        did_rotate: false,
-        bytes: &bytes[..end as usize],
-        spans: &spans,
-        marks: &marks,
-        end: &Cursor::unproved(behind),
-    }))
 }

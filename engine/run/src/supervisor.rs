@@ -288,8 +288,8 @@ fn tracks(
 /// How many letters each listener has.
 fn letters(store: &mut dyn Store) -> Result<BTreeMap<ListenerId, u64>, StoreError> {
     let mut letters = BTreeMap::new();
-    for filed in store.letters()? {
-        *letters.entry(filed.letter.key.listener).or_default() += 1;
+    for ((_, listener), count) in store.letter_counts()? {
+        *letters.entry(listener).or_default() += count;
     }
     Ok(letters)
 }

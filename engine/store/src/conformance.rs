@@ -340,4 +340,5 @@ fn assert_same(store: &mut dyn Store, model: &mut dyn Store, when: &str) {
     assert_eq!(progress(store), progress(model), "{when}");
     assert_eq!(gaps(store), gaps(model), "{when}");
     assert_eq!(letters::letters(store), letters::letters(model), "{when}");
+    assert_eq!(letters::counts(store), letters::counts(model), "{when}");
 }

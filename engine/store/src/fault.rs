@@ -1,7 +1,7 @@
 //! A store that fails when it is told to, for tests.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tripline_api::{Change, Filed, Gap, Key, Progress, Store, StoreError};
+use tripline_api::{Change, Filed, Gap, Key, LetterCounts, Progress, Store, StoreError};
 
 /// Wraps a store and makes commits of one's choice fail.
 ///
@@ -110,6 +110,10 @@ impl<S: Store> Store for FaultStore<S> {
 
     fn letters(&mut self) -> Result<Vec<Filed>, StoreError> {
         self.inner.letters()
+    }
+
+    fn letter_counts(&mut self) -> Result<LetterCounts, StoreError> {
+        self.inner.letter_counts()
     }
 }
 

@@ -1,10 +1,15 @@
 //! Dead letters as rows of the database, both ways.
 
-use crate::rows::{log_bytes, read_key, unsigned};
+use crate::rows::{log_bytes, read_key, unsigned, word};
 use rusqlite::{Connection, Row, params};
-use tripline_api::{Content, Filed, Key, Letter, Place};
+use tripline_api::{
+    Content, Filed, Key, Letter, LetterCounts, ListenerId, Place, SourceId,
+};
 
 const LETTERS: &str = "SELECT * FROM letter ORDER BY number";
+
+const COUNTS: &str =
+    "SELECT source, listener, count(*) FROM letter GROUP BY source, listener";
 
 const SET_ASIDE: &str = "
     INSERT INTO letter (
@@ -23,6 +28,18 @@ const UNFILE: &str = "
 /// The letters of all listeners, oldest first.
 pub(crate) fn all(connection: &Connection) -> rusqlite::Result<Vec<Filed>> {
     connection.prepare_cached(LETTERS)?.query_map([], read)?.collect()
+}
+
+/// How many letters there are of each source and listener.
+pub(crate) fn counts(connection: &Connection) -> rusqlite::Result<LetterCounts> {
+    let count = |row: &Row<'_>| {
+        let source = word(row, "source", SourceId::new)?;
+        Ok((
+            (source, word(row, "listener", ListenerId::new)?),
+            unsigned(row, "count(*)")?,
+        ))
+    };
+    connection.prepare_cached(COUNTS)?.query_map([], count)?.collect()
 }
 
 /// Files a letter, at a time in seconds since 1970; one that is there already is

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tripline_api::{
-    Change, Content, Filed, Gap, Key, Letter, Progress, Store, StoreError,
+    Change, Content, Filed, Gap, Key, Letter, LetterCounts, Progress, Store, StoreError,
 };
 
 /// Keeps everything in memory.
@@ -60,6 +60,15 @@ impl Store for MemoryStore {
 
     fn letters(&mut self) -> Result<Vec<Filed>, StoreError> {
         Ok(self.content().letters.clone())
+    }
+
+    fn letter_counts(&mut self) -> Result<LetterCounts, StoreError> {
+        let mut counts = LetterCounts::new();
+        for Filed { letter, .. } in &self.content().letters {
+            let key = (letter.key.source.clone(), letter.key.listener.clone());
+            *counts.entry(key).or_default() += 1;
+        }
+        Ok(counts)
     }
 }
 

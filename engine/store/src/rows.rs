@@ -355,7 +355,7 @@ pub(crate) fn unsigned(row: &Row<'_>, column: &str) -> rusqlite::Result<u64> {
 }
 
 /// Reads a column that holds one of certain words.
-fn word<T>(
+pub(crate) fn word<T>(
     row: &Row<'_>,
     column: &str,
     parse: impl FnOnce(&str) -> Option<T>,

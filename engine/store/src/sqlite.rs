@@ -6,7 +6,7 @@ use crate::{OpenError, letters, open};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tripline_api::{Change, Filed, Gap, Key, Progress, Store, StoreError};
+use tripline_api::{Change, Filed, Gap, Key, LetterCounts, Progress, Store, StoreError};
 
 /// Keeps everything in `tripline.db` in the state directory.
 ///
@@ -73,6 +73,11 @@ impl Store for SqliteStore {
 
     fn letters(&mut self) -> Result<Vec<Filed>, StoreError> {
         letters::all(&self.connection)
+            .map_err(|error| store_error("cannot read letters from", &self.file, error))
+    }
+
+    fn letter_counts(&mut self) -> Result<LetterCounts, StoreError> {
+        letters::counts(&self.connection)
             .map_err(|error| store_error("cannot read letters from", &self.file, error))
     }
 }

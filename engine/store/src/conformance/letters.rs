@@ -1,7 +1,7 @@
 //! What every store must do with dead letters.
 
 use super::{commit, example, progress};
-use tripline_api::{Change, Content, Filed, Letter, Store};
+use tripline_api::{Change, Content, Filed, Key, Letter, LetterCounts, Store};
 
 pub(super) fn letters_are_kept_until_they_are_unfiled(store: &mut dyn Store) {
     let (auth, p4) = (example::log("log", "mail", "/a\n.log"), example::key("p4", "x"));
@@ -11,6 +11,11 @@ pub(super) fn letters_are_kept_until_they_are_unfiled(store: &mut dyn Store) {
     commit(store, &wanted.iter().cloned().map(Change::SetAside).collect::<Vec<_>>());
     assert_eq!(letters(store), wanted, "oldest first, every field");
     assert_eq!(progress(store), [], "they are no progress");
+    let count = |counts: &LetterCounts, key: &Key| {
+        counts.get(&(key.source.clone(), key.listener.clone())).copied()
+    };
+    let counted = counts(store);
+    assert_eq!((count(&counted, &p4), count(&counted, &auth)), (Some(3), Some(1)));
     let all = filed(store);
     assert!(all.windows(2).all(|pair| pair[0].number < pair[1].number));
     let unfile = |filed: &Filed, key| Change::Unfile { key, number: filed.number };
@@ -38,6 +43,10 @@ pub(super) fn what_is_set_aside_again_is_one_letter(store: &mut dyn Store) {
 
 pub(super) fn filed(store: &mut dyn Store) -> Vec<Filed> {
     store.letters().expect("a sound store can be read")
+}
+
+pub(super) fn counts(store: &mut dyn Store) -> LetterCounts {
+    store.letter_counts().expect("a sound store can be read")
 }
 
 /// Without number and time, which no two stores have in common.
