@@ -23,8 +23,8 @@ const TOLD_MAX: usize = 40;
 /// More lines than this on standard error are a flood.
 const SAID_MAX: usize = 200;
 
-/// Held for writing by a test that changes limits of the whole system, so that
-/// no other one starts a daemon meanwhile.
+/// Held for writing by who changes limits of the whole system, and for reading
+/// as long as a scenario lasts that counts on them.
 pub(crate) static SYSTEM_LIMITS: RwLock<()> = RwLock::new(());
 
 /// What files are kept on.
@@ -56,6 +56,17 @@ pub(crate) fn on_each(scenario: impl Fn(&Ground) + Sync) {
 }
 
 pub(crate) fn on_these(grounds: &[(Disk, Watch)], scenario: impl Fn(&Ground) + Sync) {
+    on_these_under_other_limits(grounds, |ground| {
+        let _limits = SYSTEM_LIMITS.read().unwrap_or_else(|it| it.into_inner());
+        scenario(ground);
+    });
+}
+
+/// The same for a scenario that changes limits of the system itself.
+pub(crate) fn on_these_under_other_limits(
+    grounds: &[(Disk, Watch)],
+    scenario: impl Fn(&Ground) + Sync,
+) {
     let grounds = grounds.iter().filter_map(|&(disk, watch)| Ground::new(disk, watch));
     std::thread::scope(|scope| {
         let threads: Vec<_> = grounds
@@ -168,12 +179,6 @@ impl Ground {
     }
 
     pub(crate) fn start_with(&self, command: &mut Command) -> Running<'_> {
-        let _limits = SYSTEM_LIMITS.read().unwrap_or_else(|it| it.into_inner());
-        self.start_alone(command)
-    }
-
-    /// The same, for who holds [`SYSTEM_LIMITS`].
-    pub(crate) fn start_alone(&self, command: &mut Command) -> Running<'_> {
         Running { ground: self, daemon: Daemon::spawn(command) }
     }
 

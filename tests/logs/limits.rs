@@ -3,6 +3,7 @@
 
 use super::ground::{
     Disk, Ground, PATIENCE, Running, SYSTEM_LIMITS, Watch, on_each, on_these,
+    on_these_under_other_limits,
 };
 use super::lines::Writer;
 use crate::site::wait_until;
@@ -145,7 +146,7 @@ fn start_under<'a>(
     let mut command = ground.command(&["run"]);
     let _alone = SYSTEM_LIMITS.write().unwrap_or_else(|it| it.into_inner());
     let _limit = Sysctl::set(limit.0, limit.1)?;
-    let running = ground.start_alone(&mut command);
+    let running = ground.start_with(&mut command);
     assert!(wait_until(PATIENCE, is_far), "{ground}: {limit:?}");
     Some(running)
 }
@@ -157,7 +158,7 @@ pub(super) const WITH_EVENTS: [(Disk, Watch); 2] =
 /// for. All of it is found, and the overflow is said once.
 #[test]
 fn a_queue_of_events_overflows() {
-    on_these(&WITH_EVENTS, |ground| {
+    on_these_under_other_limits(&WITH_EVENTS, |ground| {
         ground.configure(r#"paths: ["logs/*.log"]"#, None);
         let mut writer = Writer::new(0, &ground.log("first.log"));
         writer.write(1);
@@ -218,10 +219,14 @@ fn looks_instead(ground: &Ground, limit: (&str, u32)) {
 
 #[test]
 fn nothing_can_be_watched() {
-    on_these(&WITH_EVENTS, |ground| looks_instead(ground, ("max_user_instances", 0)));
+    on_these_under_other_limits(&WITH_EVENTS, |ground| {
+        looks_instead(ground, ("max_user_instances", 0))
+    });
 }
 
 #[test]
 fn nothing_more_can_be_watched() {
-    on_these(&WITH_EVENTS, |ground| looks_instead(ground, ("max_user_watches", 1)));
+    on_these_under_other_limits(&WITH_EVENTS, |ground| {
+        looks_instead(ground, ("max_user_watches", 1))
+    });
 }
