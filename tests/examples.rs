@@ -1,6 +1,6 @@
 //! The examples are programs that work: each is run on the quickstart's journals.
 
-use crate::util::{Dir, Ran};
+use crate::util::{Dir, Ran, usual_limits};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -18,6 +18,7 @@ const CONFIG: &str = r#"(
 
 #[test]
 fn my_listener_runs_beside_the_built_in_ones() {
+    let _limits = usual_limits();
     let dir = Dir::new();
     dir.write("tripline.ron", CONFIG);
     let tripline = |words: &[&str]| run(example("my_listener"), &dir, words).exits(0);
@@ -35,6 +36,7 @@ fn my_listener_runs_beside_the_built_in_ones() {
 
 #[test]
 fn embed_counts_what_is_new() {
+    let _limits = usual_limits();
     let dir = Dir::new();
     let embed = || run(example("embed"), &dir, &["p4root", "state"]).exits(0).quietly();
     serve(&dir, &["seed"]);
@@ -49,6 +51,7 @@ fn embed_counts_what_is_new() {
 
 #[test]
 fn feed_keeps_what_it_is_given() {
+    let _limits = usual_limits();
     let dir = Dir::new();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let feed = root.join("examples/feed.py");

@@ -4,13 +4,14 @@
 //! line for a part of it, alone on a line for any number of lines. Where a
 //! command fails, the last line shown is `[exit N]`.
 
-use crate::util::{Dir, Ran};
+use crate::util::{Dir, Ran, usual_limits};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 #[test]
 fn the_documents_show_what_happens() {
+    let _limits = usual_limits();
     let mut commands = 0;
     for document in documents() {
         let name = document.display();

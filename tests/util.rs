@@ -5,6 +5,16 @@ use std::fmt;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{RwLock, RwLockReadGuard};
+
+/// Held for writing by who changes limits of the whole system.
+pub(crate) static SYSTEM_LIMITS: RwLock<()> = RwLock::new(());
+
+/// As long as this is kept, nobody changes limits of the whole system: for who
+/// counts on the program having nothing to say about them. Not twice on a thread.
+pub(crate) fn usual_limits() -> RwLockReadGuard<'static, ()> {
+    SYSTEM_LIMITS.read().unwrap_or_else(|it| it.into_inner())
+}
 
 /// A temporary directory in which the program is run.
 pub(crate) struct Dir(tempfile::TempDir);

@@ -4,6 +4,7 @@
 use super::lines::{Delivered, Writer};
 use super::receiver::Receiver;
 use crate::site::{Daemon, in_words, wait_until};
+use crate::util;
 use serde_json::Value;
 use std::cell::RefCell;
 use std::fmt;
@@ -11,7 +12,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::RwLock;
 use std::time::{Duration, Instant};
 
 /// After this long something will not happen any more. Shorter than the half
@@ -22,10 +22,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(25);
 const TOLD_MAX: usize = 40;
 /// More lines than this on standard error are a flood.
 const SAID_MAX: usize = 200;
-
-/// Held for writing by who changes limits of the whole system, and for reading
-/// as long as a scenario lasts that counts on them.
-pub(crate) static SYSTEM_LIMITS: RwLock<()> = RwLock::new(());
 
 /// What files are kept on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +53,7 @@ pub(crate) fn on_each(scenario: impl Fn(&Ground) + Sync) {
 
 pub(crate) fn on_these(grounds: &[(Disk, Watch)], scenario: impl Fn(&Ground) + Sync) {
     on_these_under_other_limits(grounds, |ground| {
-        let _limits = SYSTEM_LIMITS.read().unwrap_or_else(|it| it.into_inner());
+        let _limits = util::usual_limits();
         scenario(ground);
     });
 }

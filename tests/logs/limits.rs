@@ -2,11 +2,12 @@
 //! for, and a system that lets nothing be watched.
 
 use super::ground::{
-    Disk, Ground, PATIENCE, Running, SYSTEM_LIMITS, Watch, on_each, on_these,
+    Disk, Ground, PATIENCE, Running, Watch, on_each, on_these,
     on_these_under_other_limits,
 };
 use super::lines::Writer;
 use crate::site::wait_until;
+use crate::util::SYSTEM_LIMITS;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
