@@ -118,7 +118,7 @@ fn rows_of<'a>(
         state: whole.map_or("catching_up", |p| p.state.name()),
         why: whole.and_then(|p| p.why.clone()),
         set_aside: 0,
-        bytes_behind: behind.as_ref().map(|b| b.get(&log).copied().unwrap_or(0)),
+        bytes_behind: behind.as_ref().map(|b| b.get(&log).map_or(0, |left| left.bytes)),
         log,
     };
     logs.into_iter().map(row).collect()

@@ -7,6 +7,7 @@
 //! a `Forward`.
 
 mod advice; // what a gap says to do about it, done
+mod away; // one of many receivers is away for long
 mod begin; // `start: Now`, and places where nothing was read yet
 mod cuts; // files that are cut in place, copied first or not
 mod following; // many writers, torn lines

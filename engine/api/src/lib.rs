@@ -58,7 +58,7 @@ pub use listener::{
 pub use place::{ListenerId, Place, SourceId};
 pub use secrets::Secrets;
 pub use source::{
-    Again, Behind, Changed, Idle, Reader, Settled, Source, SourceError, SourceFactory,
-    Start, Step,
+    Again, Behind, Changed, Idle, Left, NextToGo, Reader, Settled, Source, SourceError,
+    SourceFactory, Start, Step,
 };
 pub use store::{Change, Filed, Key, LetterCounts, Progress, State, Store, StoreError};

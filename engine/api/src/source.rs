@@ -40,10 +40,9 @@ pub trait Source: Send + Sync {
     /// look. Called for each event of the file system, so it must be cheap.
     fn concerns(&self, path: &Path) -> bool;
 
-    /// How many bytes lie between what is settled and the end of what is there
-    /// now: of a journal one number under `None`, of logs one each, also of
-    /// those that were not begun with. Of compressed files that were never read
-    /// it is an estimate.
+    /// What lies between what is settled and the end of what is there now: of a
+    /// journal under `None`, of logs one each, also of those that were not begun
+    /// with.
     ///
     /// # Errors
     ///
@@ -67,8 +66,27 @@ pub trait Source: Send + Sync {
     ) -> Result<Settled, SourceError>;
 }
 
-/// Bytes that are not settled yet; keyed as [`Settled`].
-pub type Behind = BTreeMap<Option<Arc<Path>>, u64>;
+/// What is not settled yet; keyed as [`Settled`].
+pub type Behind = BTreeMap<Option<Arc<Path>>, Left>;
+
+/// What is left to be settled of a journal, or of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Left {
+    /// How many bytes. Of compressed files that were never read it is an estimate.
+    pub bytes: u64,
+    /// Where it begins, if that is the oldest file that is kept and no longer the
+    /// one that is written to: what deletes old files deletes this one next.
+    pub next_to_go: Option<NextToGo>,
+}
+
+/// The oldest file that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NextToGo {
+    /// Where it is now.
+    pub path: PathBuf,
+    /// There were older ones, so something does delete them.
+    pub others_went: bool,
+}
 
 /// Makes one kind of source. The registry is a slice of these.
 pub trait SourceFactory: Sync {

@@ -49,6 +49,13 @@ impl Events for Report {
             Event::Waiting { listener, source, waiting_for } => {
                 format!("{listener}: {source}: waiting: {waiting_for}")
             }
+            Event::AboutToBeLost { listener, source, path, bytes } => format!(
+                "{listener}: {source}: {} is the oldest file that is kept, and what \
+                 {listener} has not delivered begins in it ({bytes} bytes in all): \
+                 it is lost when that file is deleted; let {listener} go on or keep \
+                 the file",
+                path.display()
+            ),
             Event::NotSaved { why, after } => {
                 format!("progress not saved: {why}; trying again in {after:.1?}")
             }
@@ -82,7 +89,8 @@ impl Progress {
             // Only for the percentage: what cannot be measured counts nothing.
             {
                 let behind = config.sources.iter().filter_map(|s| {
-                    Some(s.behind(&Settled::new()).ok()?.into_values().sum::<u64>())
+                    let behind = s.behind(&Settled::new()).ok()?;
+                    Some(behind.into_values().map(|left| left.bytes).sum::<u64>())
                 });
                 behind.sum()
             }

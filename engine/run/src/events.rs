@@ -1,5 +1,6 @@
 //! What the engine has to say while it runs.
 
+use std::path::Path;
 use std::time::Duration;
 use tripline_api::{Gap, ListenerId, SourceId};
 
@@ -62,6 +63,19 @@ pub enum Event<'a> {
         source: &'a SourceId,
         /// For what.
         waiting_for: &'a str,
+    },
+    /// A listener has not delivered what is in the oldest file that is kept: what
+    /// deletes old files deletes that one next. Once a file.
+    AboutToBeLost {
+        /// The listener that is behind.
+        listener: &'a ListenerId,
+        /// On which source.
+        source: &'a SourceId,
+        /// The file.
+        path: &'a Path,
+        /// How many bytes the listener has not delivered, in this file and in
+        /// those behind it.
+        bytes: u64,
     },
     /// Progress was not saved; delivery goes on and saving is tried again.
     NotSaved {

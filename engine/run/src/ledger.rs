@@ -1,6 +1,7 @@
 //! The one owner of the store.
 
 use crate::events::{Event, Events};
+use crate::retention::Looks;
 use crate::retry::Backoff;
 use crate::unsaved::Unsaved;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
@@ -30,6 +31,7 @@ pub(crate) struct Ledger {
     pub(crate) changes: Receiver<Vec<Change>>,
     pub(crate) events: Arc<dyn Events>,
     pub(crate) waker: Waker,
+    pub(crate) looks: Looks,
 }
 
 impl Ledger {
@@ -42,9 +44,11 @@ impl Ledger {
         let mut not_before: Option<Instant> = None;
         let mut next_tick = Instant::now() + TICK;
         loop {
-            let until = not_before.map_or(next_tick, |time| time.min(next_tick));
+            let next = next_tick.min(self.looks.next());
+            let until = not_before.map_or(next, |time| time.min(next));
             let gone = match self.changes.recv_deadline(until) {
                 Ok(changes) => {
+                    self.looks.note(&changes);
                     unsaved.add(changes);
                     self.take_waiting(&mut unsaved);
                     false
@@ -63,13 +67,17 @@ impl Ledger {
             if not_before.is_none_or(|time| Instant::now() >= time) {
                 not_before = self.commit(&mut unsaved, &mut backoff);
             }
+            // What is not saved is what would come again.
+            let store = &mut self.store;
+            self.looks.take(|| store.progress().ok());
         }
     }
 
-    fn take_waiting(&self, unsaved: &mut Unsaved) {
+    fn take_waiting(&mut self, unsaved: &mut Unsaved) {
         while unsaved.len() < COMMIT_CHANGES_MAX
             && let Ok(changes) = self.changes.try_recv()
         {
+            self.looks.note(&changes);
             unsaved.add(changes);
         }
     }

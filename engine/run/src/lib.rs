@@ -29,6 +29,7 @@ mod ledger;
 mod pace;
 mod pending;
 mod redeliver;
+mod retention;
 mod retry;
 mod status;
 mod supervisor;

@@ -3,10 +3,11 @@
 use crate::events::{Event, Events};
 use crate::lane::{Ended, Lane, POLL};
 use crate::ledger::Ledger;
+use crate::retention::{Looks, Retention};
 use crate::status::LaneStatus;
 use crate::track::{Known, Track};
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -54,6 +55,9 @@ pub struct Options {
     /// How long a lane may take to finish its batch when the engine stops; one
     /// that takes longer is left behind, and what it had comes again.
     pub stop_within: Duration,
+    /// How often it is looked whether a file that a listener still needs is the
+    /// next to be deleted.
+    pub look_ahead: Duration,
 }
 
 impl Default for Options {
@@ -63,6 +67,7 @@ impl Default for Options {
             poll: POLL,
             events: true,
             stop_within: Duration::from_secs(10),
+            look_ahead: Duration::from_secs(30),
         }
     }
 }
@@ -109,6 +114,7 @@ pub struct Engine {
     lanes: Vec<RunningLane>,
     ended: Receiver<(usize, Ended)>,
     ledger: JoinHandle<(Box<dyn Store>, Option<String>)>,
+    retention: JoinHandle<()>,
     options: Options,
     outcome: Outcome,
 }
@@ -134,8 +140,12 @@ impl Engine {
         let (changes, changes_receiver) = bounded(MESSAGES_MAX);
         let (ended_sender, ended) = bounded(setup.listeners.len().max(1));
         let mut prepared = Vec::new();
+        let mut behind = BTreeSet::new();
         for LaneSetup { id, built } in setup.listeners {
             let tracks = tracks(&id, &built, &setup.sources, &progress, &waker)?;
+            let is_behind = |track: &&Track| track.state() != State::Following;
+            let who = |track: &Track| (track.key.source.clone(), id.clone());
+            behind.extend(tracks.iter().filter(is_behind).map(who));
             let status: Arc<LaneStatus> = Arc::default();
             let letters = letters.get(&id).copied().unwrap_or_default();
             prepared.push(Lane {
@@ -160,8 +170,17 @@ impl Engine {
         drop(changes);
         drop(progress);
         let events = Arc::clone(&setup.events);
-        let ledger =
-            Ledger { store: setup.store, changes: changes_receiver, events, waker };
+        let (looks, looks_receiver) = bounded(1);
+        let retention = Retention::new(setup.sources, Arc::clone(&events));
+        let retention =
+            thread("retention".to_owned(), move || retention.run(&looks_receiver))?;
+        let ledger = Ledger {
+            store: setup.store,
+            changes: changes_receiver,
+            events,
+            waker,
+            looks: Looks::new(looks, setup.options.look_ahead, behind),
+        };
         let ledger = thread("ledger".to_owned(), move || ledger.run())?;
         let mut lanes = Vec::new();
         for (index, lane) in prepared.into_iter().enumerate() {
@@ -172,7 +191,7 @@ impl Engine {
         }
         let outcome = Outcome::default();
         let options = setup.options;
-        Ok(Self { stop: Some(stop), lanes, ended, ledger, options, outcome })
+        Ok(Self { stop: Some(stop), lanes, ended, ledger, retention, options, outcome })
     }
 
     /// Waits until every lane has ended, or for at most `timeout`. Returns
@@ -205,13 +224,15 @@ impl Engine {
             // A lane that is stuck holds a sender, so the ledger would wait for
             // it for ever. It commits whatever arrives at once; give it one
             // breath to finish and let the process end.
-            let deadline = Instant::now() + Duration::from_secs(1);
-            while !self.ledger.is_finished() && Instant::now() < deadline {
-                std::thread::sleep(Duration::from_millis(10));
-            }
+            breathe(|| self.ledger.is_finished());
             return (self.outcome, None);
         }
-        match self.ledger.join() {
+        let ended = self.ledger.join();
+        // It may be looking at a disk that hangs, and nothing depends on it.
+        if breathe(|| self.retention.is_finished()) {
+            _ = self.retention.join();
+        }
+        match ended {
             Ok((store, unsaved)) => {
                 self.outcome.unsaved = unsaved;
                 (self.outcome, Some(store))
@@ -247,6 +268,15 @@ impl std::fmt::Debug for Engine {
         let lanes: Vec<_> = self.lanes.iter().map(|lane| &lane.id).collect();
         f.debug_struct("Engine").field("lanes", &lanes).finish_non_exhaustive()
     }
+}
+
+/// Waits a second at most; returns whether it is so by then.
+fn breathe(is_so: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + Duration::from_secs(1);
+    while !is_so() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    is_so()
 }
 
 fn waker(options: &Options, events: &Arc<dyn Events>) -> Waker {

@@ -151,6 +151,11 @@ impl Track {
         self.backoff.succeeded()
     }
 
+    /// What the lane does on it.
+    pub(crate) const fn state(&self) -> State {
+        self.state
+    }
+
     pub(crate) const fn retry_at(&self) -> Option<Instant> {
         self.retry_at
     }

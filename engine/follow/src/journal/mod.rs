@@ -30,8 +30,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tripline_api::{
-    Args, ArgsError, Behind, BuildContext, Cursor, FriendlyDuration, Place, Reader,
-    Settled, Source, SourceError, SourceFactory, SourceId, Start,
+    Args, ArgsError, Behind, BuildContext, Cursor, FriendlyDuration, Left, NextToGo,
+    Place, Reader, Settled, Source, SourceError, SourceFactory, SourceId, Start,
 };
 
 /// Makes `Journal` sources.
@@ -167,7 +167,8 @@ impl Source for JournalSource {
 
     fn behind(&self, settled: &Settled) -> Result<Behind, SourceError> {
         let files = self.0.scan()?;
-        let place = settled.get(&None).map(|c| c.place);
+        let cursor = settled.get(&None);
+        let place = cursor.map(|c| c.place);
         // What has a higher number than the live journal is of an earlier life.
         let live = files.iter().find(|f| f.hint == Hint::Live);
         let newest = live.and_then(Found::number);
@@ -175,9 +176,10 @@ impl Source for JournalSource {
         for file in &files {
             let Content::Journal { number, .. } = &file.content else { continue };
             let sequence = number.unwrap_or(0);
-            if place.is_some_and(|p| sequence < p.sequence)
-                || (sequence > newest.unwrap_or(u64::MAX))
-            {
+            if sequence > newest.unwrap_or(u64::MAX) {
+                continue;
+            }
+            if place.is_some_and(|p| sequence < p.sequence) {
                 continue;
             }
             let size = sizes.entry(sequence).or_default();
@@ -186,7 +188,9 @@ impl Source for JournalSource {
         let read = place.map_or(0, |p| {
             sizes.get(&p.sequence).map_or(0, |size| (*size).min(p.offset))
         });
-        Ok(Behind::from([(None, sizes.values().sum::<u64>() - read)]))
+        let bytes = sizes.values().sum::<u64>() - read;
+        let next_to_go = self.0.next_to_go(&files, cursor, newest);
+        Ok(Behind::from([(None, Left { bytes, next_to_go })]))
     }
 
     fn find(
@@ -368,6 +372,24 @@ impl Shared {
         let mut all = self.numbers(files).remove(&number)?;
         all.retain(|f| matches!(f.content, Content::Journal { .. }));
         all.into_iter().max_by_key(|f| (!f.gzip, f.hint == Hint::Live, f.stamp.size))
+    }
+
+    /// The oldest journal that is kept, if it is the one that comes next behind the
+    /// cursor and no longer the live one.
+    fn next_to_go(
+        &self,
+        files: &[Found],
+        cursor: Option<&Cursor>,
+        newest: Option<u64>,
+    ) -> Option<NextToGo> {
+        let numbers = self.numbers(files);
+        let oldest = *numbers.keys().next()?;
+        let needed = cursor.map_or(oldest, |c| c.next.unwrap_or(c.place.sequence));
+        let file = self.file_of(files, oldest)?;
+        let is_it = needed == oldest
+            && file.hint != Hint::Live
+            && newest.is_none_or(|newest| oldest < newest);
+        is_it.then(|| NextToGo { path: file.path.clone(), others_went: oldest > 1 })
     }
 
     /// Decompressed bytes in a file; of one not read yet, what its last four

@@ -17,9 +17,9 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-use tripline_api::{Behind, Cursor, Place, Settled, SourceError, Start};
+use tripline_api::{Behind, Cursor, Left, NextToGo, Place, Settled, SourceError, Start};
 
-/// How many bytes of each log are not settled.
+/// What is not settled of each log.
 pub(super) fn behind(
     source: &LogSource,
     settled: &Settled,
@@ -38,12 +38,19 @@ pub(super) fn behind(
 
 /// What is left of a log behind a cursor; of compressed files what they have
 /// compressed, as long as nobody reads them.
-fn left(source: &LogSource, family: &Family, cursor: Option<&Cursor>) -> u64 {
+fn left(source: &LogSource, family: &Family, cursor: Option<&Cursor>) -> Left {
     let members = &family.members;
     let size = |from: usize| -> u64 {
         members[from..].iter().map(|member| member.stamp.size).sum()
     };
-    let Some(cursor) = cursor else { return size(0) };
+    // What an earlier look did not see rotated away says nothing of others.
+    let next_to_go = |others_went: bool| {
+        let oldest = members.first().filter(|oldest| !oldest.live)?;
+        Some(NextToGo { path: oldest.path.clone(), others_went })
+    };
+    let Some(cursor) = cursor else {
+        return Left { bytes: size(0), next_to_go: next_to_go(false) };
+    };
     let inode = cursor.proof.as_ref().map(|proof| proof.inode);
     let mut known = Known::default();
     let mut mine = members.iter().rposition(|it| Some(it.stamp.inode) == inode);
@@ -55,9 +62,18 @@ fn left(source: &LogSource, family: &Family, cursor: Option<&Cursor>) -> u64 {
         });
     }
     match mine {
-        Some(mine) => size(mine).saturating_sub(cursor.place.offset),
+        Some(mine) => {
+            let others_went = cursor.place.sequence > 0;
+            Left {
+                bytes: size(mine).saturating_sub(cursor.place.offset),
+                next_to_go: next_to_go(others_went).filter(|_| mine == 0),
+            }
+        }
         // Before that it is not known which were read.
-        None => members.last().map_or(0, |member| member.stamp.size),
+        None => {
+            let bytes = members.last().map_or(0, |member| member.stamp.size);
+            Left { bytes, next_to_go: None }
+        }
     }
 }
 

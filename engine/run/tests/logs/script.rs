@@ -130,6 +130,7 @@ impl Site {
             stop_within: self.stop_within,
             poll: self.poll.unwrap_or(defaults.poll),
             events: self.poll.is_none(),
+            ..defaults
         };
         let setup = Setup {
             sources: vec![Arc::clone(&self.logs) as Arc<dyn Source>],
