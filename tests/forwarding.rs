@@ -4,6 +4,7 @@
 mod certificates; // of receivers, and ours
 mod field; // a log, a configuration, the program
 mod half_open; // a network that takes everything and delivers nothing
+mod herd; // a hundred come back, not all at once
 mod hostile; // lines that try to be more than a line
 mod http; // posted, refused, set aside
 mod syslog; // every message is read as it is meant

@@ -157,14 +157,14 @@ impl Shared {
     }
 }
 
-fn listening(address: SocketAddr) -> TcpListener {
+pub(crate) fn listening(address: SocketAddr) -> TcpListener {
     let socket = bound(address);
     rustix::net::listen(&socket, 128).unwrap();
     TcpListener::from(socket)
 }
 
 /// A socket at an address that others of ours may have too.
-fn bound(address: SocketAddr) -> OwnedFd {
+pub(crate) fn bound(address: SocketAddr) -> OwnedFd {
     use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
     let flags = SocketFlags::CLOEXEC;
     let socket =

@@ -76,7 +76,7 @@ type Turn<T = ()> = Result<T, Leave>;
 impl Lane {
     /// Runs until stopped, or until idle where that was asked for.
     pub(crate) fn run(mut self) -> Ended {
-        let mut pace = Pace::new(self.id.as_str(), self.flush_after);
+        let mut pace = Pace::new(self.flush_after);
         loop {
             let ended = match self.begin(&mut pace) {
                 Ok(()) => self.follow(&mut pace),

@@ -39,8 +39,7 @@ impl Ledger {
     /// store, and what could not be saved.
     pub(crate) fn run(mut self) -> (Box<dyn Store>, Option<String>) {
         let mut unsaved = Unsaved::default();
-        let mut backoff =
-            Backoff::new(u64::from(std::process::id())).at_most(SAVE_AGAIN_MAX);
+        let mut backoff = Backoff::random().at_most(SAVE_AGAIN_MAX);
         let mut not_before: Option<Instant> = None;
         let mut next_tick = Instant::now() + TICK;
         loop {

@@ -35,10 +35,7 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn new(name: &str, flush_after: Duration) -> Self {
-        let seed = name.bytes().fold(u64::from(std::process::id()), |seed, byte| {
-            seed.wrapping_mul(31).wrapping_add(u64::from(byte))
-        });
+    pub(crate) fn new(flush_after: Duration) -> Self {
         Self {
             flush_after,
             unflushed_bytes: 0,
@@ -48,7 +45,7 @@ impl Pace {
             reading_since: None,
             last_data: Instant::now(),
             had_data: false,
-            backoff: Backoff::new(seed),
+            backoff: Backoff::random(),
             is_in_doubt: false,
             handled: Vec::new(),
             fruitless_hints: 0,

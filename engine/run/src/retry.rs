@@ -1,5 +1,6 @@
 //! How long to wait before trying again.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 /// Pauses that grow twofold up to a bound, each drawn at random between half of
@@ -17,8 +18,13 @@ impl Backoff {
     /// No pause is longer.
     pub const MAX: Duration = Duration::from_secs(60);
 
-    /// A backoff that has not failed yet. The seed makes its pauses differ
-    /// from those of others.
+    /// A backoff that has not failed yet, whose pauses differ from those of all
+    /// others, also on other hosts that were started with the same configuration.
+    pub fn random() -> Self {
+        Self::new(RandomState::new().hash_one(0))
+    }
+
+    /// The same with pauses that the seed decides.
     pub const fn new(seed: u64) -> Self {
         Self { next: Self::FIRST, most: Self::MAX, seed }
     }

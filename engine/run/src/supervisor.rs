@@ -306,9 +306,8 @@ fn tracks(
         };
         let key = Key { source: source.id().clone(), listener: id.clone(), log: None };
         let known = known(&key, progress);
-        let seed = tracks.len() as u64 + 1;
         let hints = waker.subscribe(source);
-        let mut track = Track::new(key, Arc::clone(source), hints, known, seed);
+        let mut track = Track::new(key, Arc::clone(source), hints, known);
         track.whole_transactions = built.whole_transactions;
         tracks.push(track);
     }

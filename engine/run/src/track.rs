@@ -54,7 +54,6 @@ impl Track {
         source: Arc<dyn Source>,
         hints: Hints,
         known: Known,
-        seed: u64,
     ) -> Self {
         Self {
             key,
@@ -71,7 +70,7 @@ impl Track {
             reader: None,
             pending: Pending::default(),
             in_flight: Pending::default(),
-            backoff: Backoff::new(seed),
+            backoff: Backoff::random(),
             retry_at: None,
         }
     }
