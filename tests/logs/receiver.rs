@@ -1,5 +1,6 @@
 //! The other end of a `Forward`: takes lines, or does not.
 
+use std::io::ErrorKind::{Interrupted, WouldBlock};
 use std::io::Read as _;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -107,11 +108,17 @@ impl Shared {
                 std::thread::park_timeout(TICK);
                 continue;
             }
-            let listener = listener.get_or_insert_with(|| listening(address));
-            listener.set_nonblocking(true).unwrap();
-            match listener.accept() {
+            let listening = listener.get_or_insert_with(|| listening(address));
+            listening.set_nonblocking(true).unwrap();
+            match listening.accept() {
                 Ok((stream, _)) => {
-                    self.take(stream);
+                    let rest = self.take(stream);
+                    if self.is_away.load(SeqCst) {
+                        // First: else one could call again before nobody is there,
+                        // and deliver what nobody reads.
+                        drop(listener.take());
+                    }
+                    drop(rest);
                     self.ended.fetch_add(1, SeqCst);
                 }
                 Err(_) => std::thread::park_timeout(TICK),
@@ -119,8 +126,9 @@ impl Shared {
         }
     }
 
-    /// What has no line feed at the end of a connection is dropped.
-    fn take(&self, mut stream: TcpStream) {
+    /// Reads until the connection is over or is to be: then it is reset when what
+    /// is returned is dropped. What has no line feed at its end is dropped.
+    fn take(&self, mut stream: TcpStream) -> Option<TcpStream> {
         stream.set_nonblocking(false).unwrap();
         stream.set_read_timeout(Some(TICK)).unwrap();
         let mut torn = Vec::new();
@@ -129,22 +137,23 @@ impl Shared {
             if self.resets.swap(false, SeqCst) || self.is_away.load(SeqCst) {
                 let now = Some(Duration::ZERO);
                 rustix::net::sockopt::set_socket_linger(&stream, now).unwrap();
-                return;
+                return Some(stream);
             }
             if self.is_stalled.load(SeqCst) {
                 std::thread::park_timeout(TICK);
                 continue;
             }
             match stream.read(&mut buffer) {
-                Ok(0) => return,
+                Ok(0) => return None,
                 Ok(count) => {
                     torn.extend_from_slice(&buffer[..count]);
                     self.split(&mut torn);
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Err(_) => return,
+                Err(error) if matches!(error.kind(), WouldBlock | Interrupted) => {}
+                Err(_) => return None,
             }
         }
+        None
     }
 
     fn split(&self, torn: &mut Vec<u8>) {
