@@ -204,7 +204,7 @@ mod tests {
             ("127.0.0.1:6514", "is no address"),
             (
                 "ftp://127.0.0.1:6514",
-                "begins with \"ftp\", and there is only tcp, udp, tls, http, https:",
+                "begins with \"ftp\", and there is only tcp, udp, tls, http, https, ",
             ),
             ("TCP://127.0.0.1:6514", "there is only tcp"),
             ("tcp://127.0.0.1", "no host and port"),

@@ -73,14 +73,6 @@ fn what_is_not_a_frame_is_refused() {
     assert_eq!(Head::read(&bytes[..15]), Ok(None));
 }
 
-/// With a head that holds, so that the body is looked at.
-fn framed(kind: u8, flags: u8, body: &[u8]) -> Vec<u8> {
-    let mut out = vec![0; HEAD_BYTES];
-    out.extend_from_slice(body);
-    finish(kind, flags, &mut out, 0, &[]);
-    out
-}
-
 #[test]
 fn a_bomb_makes_no_more_than_it_says() {
     let mut compress = Compress::new(Compression::best(), false);
@@ -90,7 +82,7 @@ fn a_bomb_makes_no_more_than_it_says() {
     bomb.truncate(compress.total_out() as usize);
     for len in [0, 100, BODY_BYTES_MAX as u32, BODY_BYTES_MAX as u32 + 1, u32::MAX] {
         let body = [&len.to_le_bytes()[..], &bomb].concat();
-        let bytes = framed(3, DEFLATED, &body);
+        let bytes = Head::seal(3, DEFLATED, &body);
         let mut room = Vec::new();
         let head = Head::read(&bytes).unwrap().unwrap();
         assert!(matches!(
@@ -103,7 +95,8 @@ fn a_bomb_makes_no_more_than_it_says() {
 
 #[test]
 fn hostile_names_and_places_are_refused() {
-    let hello = |name: &[u8]| framed(1, 0, &[&1_u16.to_le_bytes()[..], name].concat());
+    let hello =
+        |name: &[u8]| Head::seal(1, 0, &[&1_u16.to_le_bytes()[..], name].concat());
     for bad in [&b""[..], b"..", b".x", b"a/b", b"a\0", b"\xff", b"a b", &[b'x'; 101]] {
         let bytes = hello(bad);
         let head = Head::read(&bytes).unwrap().unwrap();
@@ -155,7 +148,7 @@ proptest! {
         flags in 0_u8..2,
         body in proptest::collection::vec(any::<u8>(), 0..300),
     ) {
-        let bytes = framed(kind, flags, &body);
+        let bytes = Head::seal(kind, flags, &body);
         let head = Head::read(&bytes).unwrap().unwrap();
         let mut room = Vec::new();
         if let Ok(frame) = head.body(&bytes[HEAD_BYTES..], &mut room) {
