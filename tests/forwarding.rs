@@ -1,7 +1,7 @@
 //! What is forwarded, at the other end: real receivers, hostile lines, and
 //! networks that fail.
 
-mod certificates; // of receivers, and ours
+pub(crate) mod certificates; // of receivers, and ours
 mod field; // a log, a configuration, the program
 mod half_open; // a network that takes everything and delivers nothing
 mod herd; // a hundred come back, not all at once

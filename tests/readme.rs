@@ -116,6 +116,11 @@ fn quickstart() -> Dir {
     for name in ["server", "tripline.ron", "logs.ron"] {
         std::fs::copy(original.join(name), copy.join(name)).unwrap();
     }
+    for name in ["receive.ron", "send.ron"] {
+        let path =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/relay").join(name);
+        dir.write(&format!("examples/relay/{name}"), std::fs::read(path).unwrap());
+    }
     let mut server = Command::new(copy.join("server"));
     server.arg(copy.join("site/p4root")).arg("seed");
     Ran(server.output().unwrap()).exits(0).quietly();

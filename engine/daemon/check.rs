@@ -3,6 +3,7 @@
 use crate::cli::{CheckArgs, Format, exit};
 use crate::config::{Config, ConfigError, Registry};
 use crate::diagnose::{self, Diagnostic, Severity, counted, shown};
+use crate::receive_cmd::{ReceiveConfig, is_for_receiving};
 use crate::terminal::{self, Answers};
 use anyhow::Context as _;
 use std::io::{self, Write as _};
@@ -23,8 +24,12 @@ pub(crate) fn run(args: &CheckArgs, registry: &Registry) -> anyhow::Result<ExitC
             }
         };
         for file in files {
-            match Config::load(&file, registry) {
-                Ok(config) => found.extend(config.warnings),
+            let loaded = match is_for_receiving(&file) {
+                true => ReceiveConfig::load(&file).map(|config| config.warnings),
+                false => Config::load(&file, registry).map(|config| config.warnings),
+            };
+            match loaded {
+                Ok(warnings) => found.extend(warnings),
                 Err(ConfigError::Wrong(diagnostics)) => found.extend(diagnostics),
                 Err(error @ ConfigError::Unreadable { .. }) => {
                     terminal::say(format_args!("{error}"));

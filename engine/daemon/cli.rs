@@ -48,6 +48,8 @@ Data goes to standard output, everything else to standard error. NO_COLOR is hon
 pub(crate) enum Command {
     /// Follow the sources and run the listeners, in the foreground.
     Run(RunArgs),
+    /// Take what other Triplines forward, in the foreground, and append it to files.
+    Receive(ReceiveArgs),
     /// Find all errors in configurations, each with its place and a repair.
     Check(CheckArgs),
     /// Show how far every listener has come, or move one.
@@ -100,6 +102,42 @@ pub(crate) struct RunArgs {
         value_parser = parse_poll
     )]
     pub(crate) poll: Option<Duration>,
+}
+
+/// Arguments of `tripline receive`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+CONFIG says where to listen, and who may send:
+
+  (
+      listen: \"0.0.0.0:6515\",
+      to: \"received\",     // the files: received/PEER/SOURCE/...
+      state: \"state\",     // what was received, in a directory of its own
+      peers: {
+          \"web1\": (shared_key: \"web1.key\"),
+          \"web2\": (),     // proves itself by a certificate for web2
+      },
+      tls: (certificate: \"server.pem\", key: \"server.key\", ca: \"ca.pem\"),
+  )
+
+A shared key is 64 hexadecimal digits in a file of mode 0600, the same on both
+sides: `openssl rand -hex 32`. On this machine alone (listen: \"127.0.0.1:6515\")
+neither `peers` nor `tls` is needed. The senders say
+`Forward(from: [\"auth\"], to: \"tripline://HOST:6515\", peer: \"web1\",
+shared_key: \"web1.key\")`.
+
+A line is acknowledged when it is on the disk, and is in its file once, whatever
+is killed or cut whenever. Followers may read the files, and logrotate rename
+them. SIGTERM and SIGINT stop it cleanly.
+
+Exits with 4 when another receiver or daemon uses the state directory.
+
+Examples:
+  tripline receive receive.ron
+  tripline check receive.ron")]
+pub(crate) struct ReceiveArgs {
+    /// The configuration of the receiver.
+    pub(crate) config: PathBuf,
 }
 
 /// Arguments of `tripline check`.

@@ -107,7 +107,8 @@ fn render(diagnostics: &[Diagnostic], style: Style) -> String {
     text
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+/// Reads a file of a size that a configuration may have.
+pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     // A pipe or a device would be waited for, or never end.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a file"));
@@ -124,7 +125,11 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 /// The longest configuration, in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-fn decode(path: &Path, bytes: Vec<u8>) -> (Arc<SourceFile>, Option<Diagnostic>) {
+/// The text, and what is wrong when it is none.
+pub(crate) fn decode(
+    path: &Path,
+    bytes: Vec<u8>,
+) -> (Arc<SourceFile>, Option<Diagnostic>) {
     let path = path.to_owned();
     match String::from_utf8(bytes) {
         Ok(text) => (Arc::new(SourceFile { path, text }), None),

@@ -28,6 +28,7 @@ mod init;
 mod journal_cmd;
 mod manual;
 mod outline;
+mod receive_cmd;
 mod run_cmd;
 mod terminal;
 mod where_cmd;
@@ -56,6 +57,7 @@ pub fn main(listeners: &'static [&'static dyn ListenerFactory]) -> ExitCode {
 fn run(command: &Command, registry: &Registry) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(args) => run_cmd::run(args, registry),
+        Command::Receive(args) => receive_cmd::run(args),
         Command::Check(args) => check::run(args, registry),
         Command::Where(args) => where_cmd::run(args, registry),
         Command::Dead(command) => dead_cmd::run(command, registry),

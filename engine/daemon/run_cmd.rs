@@ -74,7 +74,7 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<ExitCod
 
 /// What programs of the user write, and whatever else says nothing of its mode, is
 /// for its owner only, unless they say something else.
-fn keep_private() {
+pub(crate) fn keep_private() {
     let others = Mode::RWXG | Mode::RWXO;
     let before = umask(others);
     umask(before | others);
@@ -189,7 +189,7 @@ fn ended(outcome: &Outcome, until_idle: bool) -> ExitCode {
 /// Signals arrive here, a few at a time. Who asks to stop a second time, and not
 /// in the same breath as some tools do, is not kept waiting: at any moment the
 /// next start finds what was committed.
-fn signals() -> anyhow::Result<Receiver<i32>> {
+pub(crate) fn signals() -> anyhow::Result<Receiver<i32>> {
     const SAME_BREATH: Duration = Duration::from_secs(1);
     let (sender, receiver) = bounded(8);
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP])

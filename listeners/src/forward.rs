@@ -2,7 +2,8 @@
 //!
 //! Where to is one of `forward/target.rs`, and each has a listener of its own:
 //! `forward/stream.rs` a connection, plain or over TLS (`forward/tls.rs`),
-//! `forward/udp.rs` datagrams, `forward/http.rs` requests. What entries
+//! `forward/udp.rs` datagrams, `forward/http.rs` requests, `forward/relay.rs` another
+//! Tripline. What entries
 //! look like on their way is in `forward/format.rs`; what is configured in
 //! `forward/arguments.rs`; `forward/dial.rs` calls receivers.
 
@@ -19,7 +20,8 @@ mod progress;
 #[cfg(test)]
 mod proxy;
 pub(crate) mod receiver;
-mod secret;
+mod relay;
+
 mod stream;
 mod syslog;
 mod target;
@@ -31,12 +33,14 @@ use crate::arguments::{check_sources, quiet};
 use arguments::Arguments;
 use dial::Pace;
 use http::Http;
+use relay::Relay;
 use std::time::Duration;
 use stream::Stream;
 use target::Scheme;
 use tripline_api::{
     Args, ArgsError, BuildContext, Built, Listener, ListenerFactory, OnGap,
 };
+use tripline_relay::secret;
 use udp::Udp;
 
 /// Makes listeners that forward.
@@ -73,12 +77,15 @@ impl ListenerFactory for Factory {
                 None => Pace::FIRST,
             },
         };
+        if arguments.to.scheme == Scheme::Tripline {
+            return relay(arguments, settings, context);
+        }
         let encoder = arguments.encoder()?;
         let per_second = arguments.per_second()?;
         let options = arguments.http(context)?;
         let to = arguments.to;
         let listener: Box<dyn Listener> = match to.scheme {
-            Scheme::Tcp | Scheme::Tls => {
+            Scheme::Tcp | Scheme::Tls | Scheme::Tripline => {
                 Box::new(Stream::new(to, tls, encoder, settings))
             }
             Scheme::Http | Scheme::Https => {
@@ -92,6 +99,23 @@ impl ListenerFactory for Factory {
             ..Built::new(listener, arguments.from, quiet)
         })
     }
+}
+
+/// To another Tripline.
+fn relay(
+    arguments: Arguments,
+    mut settings: Settings,
+    context: &BuildContext<'_>,
+) -> Result<Built, ArgsError> {
+    let caller = arguments.caller(context)?;
+    if caller.is_secret() {
+        settings.first_pause = Pace::FIRST_HANDSHAKE;
+    }
+    let listener = Box::new(Relay::new(arguments.to, caller, context.state, settings));
+    Ok(Built {
+        on_gap: arguments.on_gap.unwrap_or(OnGap::Notify),
+        ..Built::new(listener, arguments.from, quiet(arguments.quiet)?)
+    })
 }
 
 /// No call takes much longer than this: a lane that is to stop notices it

@@ -51,6 +51,19 @@ pub static KINDS: &[Kind] = &[
         promise: Promise::AtLeastOnce,
     },
     Kind {
+        name: "Forward",
+        arguments: r#"(from: ["p4"], to: "tripline://{relay}", peer: "{peer}")"#,
+        output: relayed,
+        promise: Promise::Once,
+    },
+    Kind {
+        name: "Forward",
+        arguments: r#"(from: ["p4"], to: "tripline://{relay}", peer: "{peer}",
+            compress: Deflate)"#,
+        output: relayed,
+        promise: Promise::Once,
+    },
+    Kind {
         name: "Exec",
         arguments: r#"(from: ["p4"], run: ["/usr/bin/tee", "-a", "received"], cwd: ".")"#,
         output: |directory| lines_of(&directory.join("received")),
@@ -95,6 +108,19 @@ pub static KINDS: &[Kind] = &[
         promise: Promise::Once,
     },
 ];
+
+/// Each file that another Tripline received is a piece.
+fn relayed(directory: &Path) -> Vec<Vec<u8>> {
+    let text = std::fs::read_to_string(directory.join("relayed")).unwrap_or_default();
+    let folder = Path::new(&text).join("p4");
+    let mut names = entries_of(&folder);
+    names.sort();
+    let read = |name: String| {
+        let content = std::fs::read(folder.join(&name)).unwrap_or_default();
+        [name.as_bytes(), b"\n", &content].concat()
+    };
+    names.into_iter().map(read).collect()
+}
 
 /// A file below `out` is a piece: its name and its content.
 fn files(directory: &Path) -> Vec<Vec<u8>> {

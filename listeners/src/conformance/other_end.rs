@@ -4,8 +4,11 @@ use crate::forward::receiver::Receiver;
 use crate::mail::receiver::MailReceiver;
 use crate::ssh::testing::{Access, Host, Plan};
 use rustls::ServerConfig;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tripline_relay::receive::{Server, Settings};
 
 /// Whom a listener writes to.
 pub(super) enum OtherEnd {
@@ -14,6 +17,8 @@ pub(super) enum OtherEnd {
     Lines(Receiver, PathBuf),
     Mails(MailReceiver),
     Standby(Host),
+    /// With the folder that it writes to.
+    Relay(Server, PathBuf),
 }
 
 /// Stands in a row's arguments for the receiver's address ...
@@ -22,6 +27,8 @@ const RECEIVER: &str = "{receiver}";
 const CA: &str = "{ca}";
 /// ... for the mail server's address ...
 const MAILBOX: &str = "{mailbox}";
+/// ... for that of another Tripline ...
+const RELAY: &str = "{relay}";
 /// ... and for a user at a host that serves SSH.
 const STANDBY: &str = "{standby}";
 
@@ -37,6 +44,19 @@ impl OtherEnd {
             let keys = scratch.join("keys");
             std::fs::create_dir(&keys)?;
             Self::Standby(Host::start(&keys, &Plan::new(Access::Commands))?)
+        } else if arguments.contains(RELAY) {
+            let to = scratch.join("relay");
+            let settings = Settings {
+                listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+                to: to.clone(),
+                state: scratch.join("relay-state"),
+                peers: BTreeMap::new(),
+                certificates: None,
+                connections_max: 16,
+            };
+            let server =
+                Server::start(settings, |_| {}).map_err(std::io::Error::other)?;
+            Self::Relay(server, to)
         } else {
             Self::Files
         })
@@ -51,6 +71,20 @@ impl OtherEnd {
             Self::Mails(receiver) => {
                 written.replace(MAILBOX, &receiver.address().to_string())
             }
+            Self::Relay(server, to) => {
+                // Each directory stands for another machine.
+                let path = directory.as_os_str().as_encoded_bytes();
+                let hash = path.iter().fold(5381_u64, |hash, byte| {
+                    hash.wrapping_mul(33) ^ u64::from(*byte)
+                });
+                let peer = format!("peer-{hash:016x}");
+                let relayed = to.join(&peer).display().to_string();
+                // When it fails, the output is not found.
+                _ = std::fs::write(directory.join("relayed"), relayed);
+                written
+                    .replace(RELAY, &server.address().to_string())
+                    .replace("{peer}", &peer)
+            }
             Self::Standby(host) => written
                 .replace(STANDBY, &format!("{}@{}", host.user(), host.address()))
                 .replace("{keys}", &host.directory().display().to_string())
@@ -61,7 +95,7 @@ impl OtherEnd {
     /// What came, if it does not go to files.
     pub(super) fn received(&self) -> std::io::Result<Option<Vec<u8>>> {
         match self {
-            Self::Files | Self::Standby(_) => Ok(None),
+            Self::Files | Self::Standby(_) | Self::Relay(..) => Ok(None),
             Self::Lines(receiver, _) => receiver.take_lines().map(Some),
             Self::Mails(receiver) => {
                 let mut mails = receiver.take_mails()?;

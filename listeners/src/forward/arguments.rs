@@ -2,6 +2,7 @@
 
 use super::format::{Encoder, Format, Framing, Wanted};
 use super::http::Options;
+use super::relay::{Caller, Identity};
 use super::syslog::MESSAGE_MIN;
 use super::target::{Scheme, Target};
 use super::tls::{Fingerprint, Tls};
@@ -18,7 +19,7 @@ use ureq::http::{HeaderName, HeaderValue};
 pub(super) struct Arguments {
     pub(super) from: Vec<String>,
     pub(super) to: Target,
-    format: Format,
+    format: Option<Format>,
     framing: Option<Framing>,
     message_max: Option<usize>,
     secrets: Option<Secrets>,
@@ -32,10 +33,25 @@ pub(super) struct Arguments {
     token: Option<PathBuf>,
     request_timeout: Option<FriendlyDuration>,
     body_max: Option<usize>,
+    peer: Option<String>,
+    shared_key: Option<PathBuf>,
+    compress: Option<Compress>,
     connect_timeout: Option<FriendlyDuration>,
     acknowledge_timeout: Option<FriendlyDuration>,
     pub(super) on_gap: Option<OnGap>,
     pub(super) quiet: Option<FriendlyDuration>,
+}
+
+/// What is sent to another Tripline is compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(super) enum Compress {
+    None,
+    Deflate,
+}
+
+/// What this machine calls itself.
+fn own_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -65,18 +81,27 @@ const BODY_MAX: usize = 64 * 1024 * 1024;
 impl Arguments {
     /// Checks that nothing is configured that the format or the target has not.
     pub(super) fn fit_the_target(&self) -> Result<(), ArgsError> {
-        let is_syslog = self.format.is_syslog();
+        let is_syslog = self.format.as_ref().is_some_and(Format::is_syslog);
         let (is_datagram, is_http) = (self.is_datagram(), self.to.is_http());
-        let is_encrypted = self.to.scheme.is_encrypted();
+        let is_relay = self.to.scheme == Scheme::Tripline;
+        let is_encrypted = self.to.scheme.is_encrypted() || is_relay;
         let tls =
             "is for TLS: leave it out, or write `to: \"tls://...\"` or \"https://...\"";
+        let relay = "is for another Tripline: leave it out, or write \
+                     `to: \"tripline://...\"`";
+        let as_kept = "is not for another Tripline, which keeps the bytes as they are: \
+                       leave it out";
         let http = "is for http: leave it out";
         let calls = "is not for udp, where nobody is called: leave it out";
         let acknowledges = "is for tcp and tls: leave it out";
         let bounded = "is for udp and the formats of syslog: leave it out";
         let as_it_is = "is not for `Lines`, which are as they are: leave it out";
         let framed = "is for the formats of syslog over tcp and tls: leave it out";
-        let rows: [(&str, bool, bool, &str); 15] = [
+        let rows: [(&str, bool, bool, &str); 19] = [
+            ("format", self.format.is_some(), !is_relay, as_kept),
+            ("peer", self.peer.is_some(), is_relay, relay),
+            ("shared_key", self.shared_key.is_some(), is_relay, relay),
+            ("compress", self.compress.is_some(), is_relay, relay),
             ("framing", self.framing.is_some(), is_syslog && !is_datagram, framed),
             (
                 "message_max",
@@ -84,7 +109,12 @@ impl Arguments {
                 is_syslog || is_datagram,
                 bounded,
             ),
-            ("secrets", self.secrets.is_some(), self.format != Format::Lines, as_it_is),
+            (
+                "secrets",
+                self.secrets.is_some(),
+                self.format.as_ref().is_some_and(|format| *format != Format::Lines),
+                as_it_is,
+            ),
             (
                 "per_second",
                 self.per_second.is_some(),
@@ -117,12 +147,32 @@ impl Arguments {
     }
 
     fn fit_each_other(&self) -> Result<(), ArgsError> {
-        let why = if self.certificate.is_some() != self.key.is_some() {
+        let is_relay = self.to.scheme == Scheme::Tripline;
+        let has_certificate = self.certificate.is_some();
+        let has_names =
+            self.ca.is_some() || self.server_name.is_some() || self.fingerprint.is_some();
+        let why = if self.format.is_none() && !is_relay {
+            "it does not say `format`: write for example `format: Lines`"
+        } else if is_relay && self.shared_key.is_some() && (has_certificate || has_names)
+        {
+            "`shared_key` needs no certificates: leave out either it or `certificate`, \
+             `key`, `ca`, `server_name` and `fingerprint`"
+        } else if is_relay && has_names && !has_certificate {
+            "another Tripline asks for a certificate of ours: write `certificate` and `key`"
+        } else if is_relay
+            && self.shared_key.is_none()
+            && !has_certificate
+            && !self.to.is_here()
+        {
+            "everybody on the way could read and change what is sent: write `shared_key`, \
+             or `certificate` and `key`"
+        } else if self.certificate.is_some() != self.key.is_some() {
             "`certificate` and `key` belong together: write both, or none"
-        } else if self.format == Format::Json && self.is_datagram() {
+        } else if self.format == Some(Format::Json) && self.is_datagram() {
             "an object may be too long for a datagram: with `format: Json` send it to \
              tcp, or with udp take `Lines`, `Rfc5424()` or `Rfc3164()`"
-        } else if self.format.is_syslog() && self.to.is_http() {
+        } else if self.format.as_ref().is_some_and(Format::is_syslog) && self.to.is_http()
+        {
             "syslog is not posted: with http take `Json` or `Lines`"
         } else if self.token.is_some()
             && self.to.scheme == Scheme::Http
@@ -159,7 +209,8 @@ impl Arguments {
             is_datagram,
             secrets: self.secrets.unwrap_or_default(),
         };
-        self.format.clone().encoder(wanted).map_err(ArgsError::new)
+        let format = self.format.clone().unwrap_or(Format::Lines);
+        format.encoder(wanted).map_err(ArgsError::new)
     }
 
     /// How TLS is spoken, where it is.
@@ -167,7 +218,8 @@ impl Arguments {
         &self,
         context: &BuildContext<'_>,
     ) -> Result<Option<Tls>, ArgsError> {
-        if !self.to.scheme.is_encrypted() {
+        let is_relay = self.to.scheme == Scheme::Tripline && self.certificate.is_some();
+        if !self.to.scheme.is_encrypted() && !is_relay {
             return Ok(None);
         }
         let name = self.server_name.as_ref().unwrap_or(&self.to.host);
@@ -212,10 +264,32 @@ impl Arguments {
             )?,
             body_max,
             content_type: match self.format {
-                Format::Json => "application/x-ndjson",
+                Some(Format::Json) => "application/x-ndjson",
                 _ => "text/plain",
             },
         })
+    }
+
+    /// Who calls another Tripline, and how that is proved.
+    pub(super) fn caller(&self, context: &BuildContext<'_>) -> Result<Caller, ArgsError> {
+        let peer = match &self.peer {
+            Some(peer) => peer.clone(),
+            None => own_name(),
+        };
+        if !tripline_relay::wire::is_name(&peer) {
+            return Err(ArgsError::new(format!(
+                "`peer` is {peer:?}, which cannot be a name: names are made of letters, \
+                 digits, `_`, `-` and `.`"
+            )));
+        }
+        let key = self.shared_key.as_ref().map(|key| Identity::Key(context.path(key)));
+        let tls = || Ok(self.tls(context)?.map(Identity::Certificate));
+        let identity = match key {
+            Some(key) => key,
+            None => tls()?.unwrap_or(Identity::None),
+        };
+        let compress = self.compress == Some(Compress::Deflate);
+        Ok(Caller { peer, stream: context.name.to_owned(), identity, compress })
     }
 
     /// How many datagrams a second there may be.

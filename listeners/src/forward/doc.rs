@@ -3,11 +3,12 @@
 /// Every argument is named in it.
 pub(super) const DOC: &str = "\
 Sends entries to the receiver `to`: \"tcp://host:port\", plain TCP, \
-\"udp://host:port\", datagrams, \"tls://host:port\", or requests to an address that \
-begins with \"http://\" or \"https://\". Only TLS and https are encrypted. Journals may \
-be forwarded as well as logs.\n\
+\"udp://host:port\", datagrams, \"tls://host:port\", requests to an address that begins with \"http://\" or \
+\"https://\", or \"tripline://host:port\", another Tripline, which has each line once. Only \
+TLS, https and tripline with a key or certificate are encrypted. Journals may be forwarded \
+as well as logs.\n\
 \n\
-`format` is what entries look like there. `Lines`: each entry's bytes as they are in \
+`format` is what entries look like there (not for tripline). `Lines`: each entry's bytes as they are in \
 the file, ended by one line feed. A line that has none (the last of a file, the start \
 of one that was cut or is not finished) gets one, and CR LF stays; ids are not sent; a \
 record of a journal that has line feeds inside is several lines for a receiver. `Json`: \
@@ -92,6 +93,25 @@ readable by nobody but its owner, with a bearer token, read anew for each reques
 only for https or this machine itself. https takes the arguments of TLS. No proxy is \
 used.\n\
 \n\
+tripline: the receiver is a `tripline receive`. It appends the bytes of each log, as they \
+are, to a file of its own, \"PEER/SOURCE/...\", and those of each journal to \"journal.N\" \
+there; gaps go to \"gaps.jsonl\" beside them. What is on its disk, synced and committed, is \
+settled, and nothing before. It knows the place of each log and drops what comes again: so \
+each line is in its file once, whatever was cut, killed or lost its power whenever, on \
+either side. What has no line feed has none there either, but where more follows in the \
+same file: behind the last line of a rotated file, and behind one that was cut at its \
+bound, one is written, and noted in \"gaps.jsonl\". A line that is shown before it is \
+finished is not sent. At most 16 MiB and a batch are under way. When a person moves the \
+cursor back, or when our own state is lost, what comes again is wanted again and appended \
+again. Two listeners of one peer have folders of their own. A receiver that says nothing \
+for `acknowledge_timeout` is given up and called again; what it cannot keep (a full disk) \
+it says, and it is tried again. `peer` is who we are there, this machine's name unless \
+given. `shared_key` is a file of mode 0600 with 64 hexadecimal digits (`openssl rand -hex \
+32`), the same on both sides, from which both make the keys of TLS 1.3; or `certificate` \
+and `key`, with `peer` among the certificate's DNS names, are shown to each other, with \
+`ca`, `server_name` and `fingerprint` as above. Without either it goes to this machine \
+only. `compress: Deflate` makes less of it, on slow networks.\n\
+\n\
 A gap is sent as `Print` writes it with `Json`, and with syslog as a warning, with \
 [gap@32473 id=...]. `Lines` have no place for it: it is in the store and in the daemon's \
 messages.\n\
@@ -99,6 +119,7 @@ messages.\n\
 Arguments: `from`, sources; `to`, an address; `format`, as above; `framing`, `Lf` or \
 `Octets`; `message_max`, bytes; `secrets`, `Redact` (the default) or `Keep`; with TLS and \
 https `ca`, `certificate`, `key`, `server_name`, `fingerprint`; with HTTP `headers`, \
-`token`, `request_timeout`, `body_max`; with UDP `per_second`, with all others \
-`connect_timeout`, \"10s\" unless given; with TCP and TLS `acknowledge_timeout`, \"30s\" \
+`token`, `request_timeout`, `body_max`; with tripline `peer`, a name, `shared_key`, a file, \
+`compress`, `None` (the default) or `Deflate`; with UDP `per_second`, with all others \
+`connect_timeout`, \"10s\" unless given; with TCP, TLS and tripline `acknowledge_timeout`, \"30s\" \
 unless given; `on_gap`, `Notify` (the default) or `Stop`; `quiet`, a duration (\"5s\").";

@@ -29,6 +29,8 @@ pub(super) enum Scheme {
     Http,
     /// Requests over TLS.
     Https,
+    /// Another Tripline.
+    Tripline,
 }
 
 impl Scheme {
@@ -39,6 +41,7 @@ impl Scheme {
         ("tls", Self::Tls),
         ("http", Self::Http),
         ("https", Self::Https),
+        ("tripline", Self::Tripline),
     ];
 
     pub(super) const fn is_encrypted(self) -> bool {
@@ -50,7 +53,7 @@ impl Scheme {
         match self {
             Self::Http => Some(80),
             Self::Https => Some(443),
-            Self::Tcp | Self::Udp | Self::Tls => None,
+            Self::Tcp | Self::Udp | Self::Tls | Self::Tripline => None,
         }
     }
 }
@@ -201,7 +204,7 @@ mod tests {
             ("127.0.0.1:6514", "is no address"),
             (
                 "ftp://127.0.0.1:6514",
-                "begins with \"ftp\", and there is only tcp, udp, tls, http, https:",
+                "begins with \"ftp\", and there is only tcp, udp, tls, http, https, ",
             ),
             ("TCP://127.0.0.1:6514", "there is only tcp"),
             ("tcp://127.0.0.1", "no host and port"),

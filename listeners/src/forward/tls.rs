@@ -139,14 +139,39 @@ impl Caller {
     /// Why not, in words, with the fingerprint of the receiver's certificate
     /// where it showed one.
     pub(super) fn begin(
-        mut self,
+        self,
         target: &Target,
         stream: &mut TcpStream,
         timeout: Duration,
     ) -> Result<ClientConnection, String> {
+        self.shake(target, stream, timeout, hear_second_thoughts)
+    }
+
+    /// The same where the receiver answers what is sent first: it need not be
+    /// waited for here.
+    ///
+    /// # Errors
+    ///
+    /// As for [`begin`](Self::begin).
+    pub(super) fn begin_unheard(
+        self,
+        target: &Target,
+        stream: &mut TcpStream,
+        timeout: Duration,
+    ) -> Result<ClientConnection, String> {
+        self.shake(target, stream, timeout, |_, _| Ok(()))
+    }
+
+    fn shake(
+        mut self,
+        target: &Target,
+        stream: &mut TcpStream,
+        timeout: Duration,
+        then: impl FnOnce(&mut ClientConnection, &mut TcpStream) -> Result<(), Failure>,
+    ) -> Result<ClientConnection, String> {
         let until = Instant::now() + timeout;
         let shaken = shake_hands(&mut self.client, stream, until)
-            .and_then(|()| hear_second_thoughts(&mut self.client, stream));
+            .and_then(|()| then(&mut self.client, stream));
         shaken.map_err(|failure| {
             let why = failure.in_words(&self.name, timeout);
             let presented = self.verifier.presented().map_or_else(String::new, |it| {

@@ -13,7 +13,7 @@ const BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// # Errors
 ///
 /// In words.
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
+pub fn read(path: &Path) -> Result<Vec<u8>, String> {
     read_open(&open(path)?, path)
 }
 
@@ -23,7 +23,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
 ///
 /// In words, also when its mode lets others read it. What is in it is in no
 /// message.
-pub(super) fn read_private(path: &Path) -> Result<Vec<u8>, String> {
+pub fn read_private(path: &Path) -> Result<Vec<u8>, String> {
     let file = open(path)?;
     let metadata = file.metadata().map_err(|error| cannot_read(path, &error))?;
     let mode = metadata.mode() & 0o7777;

@@ -1,0 +1,215 @@
+//! The configuration of a receiver, `receive.ron`.
+
+use crate::config::{ConfigError, decode, read_bounded};
+use crate::diagnose::{self, Diagnostic, SourceFile};
+use crate::outline::{Block, Node, Outline, Shape};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tripline_api::{Args, ArgsError};
+use tripline_relay::key::SharedKey;
+use tripline_relay::receive::{Certificates, Peer, Settings};
+use tripline_relay::wire::is_name;
+
+/// A configuration of a receiver in which everything is sound.
+pub(crate) struct ReceiveConfig {
+    /// What it says.
+    pub(crate) settings: Settings,
+    /// What is probably not meant that way, or will not work as it is now.
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+/// What is written in the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    listen: String,
+    to: PathBuf,
+    state: PathBuf,
+    #[serde(default)]
+    peers: BTreeMap<String, WrittenPeer>,
+    tls: Option<WrittenTls>,
+    connections_max: Option<usize>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenPeer {
+    shared_key: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenTls {
+    certificate: PathBuf,
+    key: PathBuf,
+    ca: PathBuf,
+}
+
+const EXAMPLE: &str = "(listen: \"0.0.0.0:6515\", to: \"received\", state: \"state\", \
+                       peers: {\"web1\": (shared_key: \"web1.key\")})";
+const CONNECTIONS: usize = 128;
+
+/// Whether a file is the configuration of a receiver: it says where to listen.
+pub(crate) fn is_for_receiving(path: &Path) -> bool {
+    let Ok(bytes) = read_bounded(path) else { return false };
+    let (file, _) = decode(path, bytes);
+    match Outline::of(&file).root {
+        Some(Node { shape: Shape::Block(block), .. }) => {
+            block.fields.iter().any(|field| &file.text[field.name.clone()] == "listen")
+        }
+        _ => false,
+    }
+}
+
+impl ReceiveConfig {
+    /// Reads a configuration. Touches nothing but the file and the keys it names.
+    ///
+    /// # Errors
+    ///
+    /// With what is wrong, and where.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |cause| ConfigError::Unreadable { path: path.to_owned(), cause };
+        let bytes = read_bounded(path).map_err(unreadable)?;
+        let absolute = std::path::absolute(path).map_err(unreadable)?;
+        let directory = absolute.parent().unwrap_or_else(|| Path::new("/"));
+        let (file, problem) = decode(path, bytes);
+        let outline = Outline::of(&file);
+        let mut wrong: Vec<Diagnostic> =
+            problem.into_iter().chain(outline.problems).collect();
+        if !wrong.is_empty() {
+            diagnose::sort(&mut wrong);
+            return Err(ConfigError::Wrong(wrong));
+        }
+        let block = match &outline.root {
+            Some(Node { shape: Shape::Block(block), .. }) => block,
+            _ => return Err(empty(&file)),
+        };
+        let read = Args::new(&file.text).parse::<Written>();
+        let settings = read.and_then(|written| written.settings(directory));
+        match settings {
+            Ok(settings) => {
+                let warnings = warnings(&file, block, &settings);
+                Ok(Self { settings, warnings })
+            }
+            Err(error) => Err(ConfigError::Wrong(vec![in_place(&file, block, &error)])),
+        }
+    }
+}
+
+impl Written {
+    fn settings(self, directory: &Path) -> Result<Settings, ArgsError> {
+        let listen: SocketAddr = self.listen.parse().map_err(|_| {
+            ArgsError::new(format!(
+                "`listen` is {:?}: write an address and a port, such as \"0.0.0.0:6515\" \
+                 or \"[::1]:6515\"",
+                self.listen
+            ))
+        })?;
+        for (name, path) in [("to", &self.to), ("state", &self.state)] {
+            if path.as_os_str().is_empty()
+                || path.as_os_str().as_encoded_bytes().contains(&0)
+            {
+                return Err(ArgsError::new(format!(
+                    "`{name}` must be the path of a directory"
+                )));
+            }
+        }
+        if let Some(name) = self.peers.keys().find(|name| !is_name(name)) {
+            return Err(ArgsError::new(format!(
+                "`peers` has {name:?}, which cannot be a name: names are made of letters, \
+                 digits, `_`, `-` and `.`"
+            )));
+        }
+        let connections_max = self.connections_max.unwrap_or(CONNECTIONS);
+        if !(1..=Settings::CONNECTIONS_MAX).contains(&connections_max) {
+            return Err(ArgsError::new(format!(
+                "`connections_max` must lie between 1 and {}",
+                Settings::CONNECTIONS_MAX
+            )));
+        }
+        let (to, state) = (directory.join(self.to), directory.join(self.state));
+        if state.starts_with(&to) {
+            return Err(ArgsError::new(
+                "`state` lies in `to`, where peers have their folders: put it beside",
+            ));
+        }
+        let peer = |peer: WrittenPeer| Peer {
+            shared_key: peer.shared_key.map(|path| directory.join(path)),
+        };
+        let settings = Settings {
+            listen,
+            to,
+            state,
+            peers: self.peers.into_iter().map(|(name, it)| (name, peer(it))).collect(),
+            certificates: self.tls.map(|tls| Certificates {
+                certificate: directory.join(tls.certificate),
+                key: directory.join(tls.key),
+                ca: directory.join(tls.ca),
+            }),
+            connections_max,
+        };
+        match settings.objection() {
+            Some(objection) => Err(ArgsError::new(objection)),
+            None => Ok(settings),
+        }
+    }
+}
+
+fn empty(file: &Arc<SourceFile>) -> ConfigError {
+    let mut diagnostic = Diagnostic::error(
+        file,
+        0..0,
+        "the configuration of a receiver is one block in parentheses",
+    );
+    diagnostic.help(format!("for example: {EXAMPLE}"));
+    ConfigError::Wrong(vec![diagnostic])
+}
+
+/// The error at the words it is about: those that it has itself, or the field that
+/// its sentence names first.
+fn in_place(file: &Arc<SourceFile>, block: &Block, error: &ArgsError) -> Diagnostic {
+    let mut words = error.message.split('`').skip(1).step_by(2);
+    let named = words.find_map(|word| {
+        let field =
+            block.fields.iter().find(|field| &file.text[field.name.clone()] == word);
+        field.map(|field| field.value.span.clone())
+    });
+    let start = block.parentheses.start;
+    let span = error.at.clone().or(named).unwrap_or(start..start + 1);
+    let mut diagnostic = Diagnostic::error(file, span, error.message.clone());
+    diagnostic.help(format!("for example: {EXAMPLE}"));
+    diagnostic
+}
+
+/// Keys and certificates that cannot be used: they are read for each connection, so
+/// they need not be there when it starts.
+fn warnings(
+    file: &Arc<SourceFile>,
+    block: &Block,
+    settings: &Settings,
+) -> Vec<Diagnostic> {
+    let at = |name: &str| {
+        let field =
+            block.fields.iter().find(|field| &file.text[field.name.clone()] == name);
+        field.map_or(0..0, |field| field.name.clone())
+    };
+    let mut found = Vec::new();
+    let mut warn = |name: &str, message: String| {
+        let mut warning = Diagnostic::warning(file, at(name), message);
+        warning.help("it is read again for each connection: no restart is needed");
+        found.push(warning);
+    };
+    for (name, peer) in &settings.peers {
+        if let Some(Err(why)) = peer.shared_key.as_ref().map(|path| SharedKey::read(path))
+        {
+            warn("peers", format!("{name} cannot connect: {why}"));
+        }
+    }
+    if let Some(Err(why)) = settings.certificates.as_ref().map(Certificates::server) {
+        warn("tls", format!("no certificate can be shown: {why}"));
+    }
+    found
+}
