@@ -127,22 +127,32 @@ impl Suite<'_> {
     }
 
     /// Crashes behind every batch, with and without a flush before, and once
-    /// more in the middle of what comes again.
+    /// more in the middle of what comes again. Then crashes between a flush and the
+    /// engine's noting it: all of it comes again, to a listener that has it.
     fn survives_a_crash_anywhere(&self, name: &str, feed: &Feed) {
         let batches = feed.unsettled(&Settled::new(), BATCH_BYTES);
         let wanted = self.undisturbed(name, feed);
         for crash in 0..=batches.len() {
-            for flush_every in [1, 3, usize::MAX] {
-                let directory = self.directory(&format!("{name}-{crash}-{flush_every}"));
+            for (flush_every, is_noted) in
+                [(1, true), (3, true), (usize::MAX, true), (1, false)]
+            {
+                let case = format!("{name}-{crash}-{flush_every}-{is_noted}");
+                let directory = self.directory(&case);
                 let mut settled = Settled::new();
                 let mut run = |batches_max| {
                     let listener = &mut *self.build(&directory).listener;
+                    let before = settled.clone();
                     self.run(listener, feed, &mut settled, flush_every, batches_max);
+                    if !is_noted {
+                        settled = before;
+                    }
                 };
                 run(crash);
                 run(2);
                 run(usize::MAX);
-                let case = format!("{name}, crash at {crash}, flush every {flush_every}");
+                let noted = if is_noted { "" } else { ", flushes not noted" };
+                let case =
+                    format!("{name}, crash at {crash}, flush every {flush_every}{noted}");
                 self.compare(&case, &wanted, &self.output(&directory));
                 _ = std::fs::remove_dir_all(&directory);
             }
@@ -379,6 +389,7 @@ fn show(pieces: &[Vec<u8>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Mutex;
 
     /// A listener without a row would not be tested: there is one for each, in
     /// the registry's order.
@@ -390,13 +401,22 @@ mod tests {
         assert_eq!(listeners, rows);
     }
 
+    /// `TRIPLINE_LISTENER=Print` runs the suite over one of them alone.
     #[test]
     fn every_listener_conforms() {
-        for kind in KINDS {
-            let scratch = tempfile::tempdir().unwrap();
-            let factory = crate::find(kind.name).unwrap();
-            conforms(factory, kind, scratch.path());
-        }
+        let only = std::env::var("TRIPLINE_LISTENER").ok();
+        let is_wanted = |kind: &&Kind| only.as_deref().is_none_or(|it| it == kind.name);
+        let kinds = Mutex::new(KINDS.iter().filter(is_wanted));
+        let work = || {
+            while let Some(kind) = { kinds.lock().unwrap().next() } {
+                let scratch = tempfile::tempdir().unwrap();
+                let factory = crate::find(kind.name).unwrap();
+                conforms(factory, kind, scratch.path());
+            }
+        };
+        // The first that fails says which it is.
+        let workers = std::thread::available_parallelism().map_or(1, usize::from);
+        std::thread::scope(|scope| (0..workers).for_each(|_| _ = scope.spawn(work)));
     }
 
     #[test]

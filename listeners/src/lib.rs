@@ -11,7 +11,7 @@
 //!    a [`ListenerFactory`]. Its `doc` is what people read, its `example` is
 //!    what they copy.
 //! 2. Add a line to the list below.
-//! 3. Add a row to [`conformance::KINDS`]: how to let it write into a directory,
+//! 3. Add a row to [`conformance::KINDS`], in the same order: how to let it write into a directory,
 //!    and how to read back what it wrote. A test fails until the row is there,
 //!    and then runs the whole suite over it.
 //!

@@ -13,7 +13,15 @@ use std::time::Duration;
 /// when it has caught up or has handed over a good deal. What was listened to
 /// before a `flush` that returned `Ok` is **settled**: the cursor passes it.
 /// After a crash everything behind the cursor comes again, in the same order
-/// and with the same ids.
+/// and with the same ids: also what the listener had made durable, when the crash
+/// came before that was noted.
+///
+/// A listener whose effect is to be there once keeps the place of the last entry
+/// in the same atomic write as the effect, for each journal and for each log
+/// ([`LogFile::path`](crate::LogFile)), and passes over what lies before it
+/// ([`Place::key`](crate::Place::key)). Two things void that place: a person who
+/// moves the cursor back ([`Begin::set_by_hand`]) wants it again; and when the
+/// engine's own state is lost, logs are numbered anew from the files that are left.
 pub trait Listener: Send {
     /// What the listener wants to know or say before the first entry of a
     /// source. A listener that can tell from what it has written how far it
@@ -138,7 +146,8 @@ pub enum Flushed {
 pub struct Begin<'a> {
     /// The source.
     pub source: &'a SourceId,
-    /// Where the engine would go on; `None` at the very first start.
+    /// Where the engine would go on in a journal; `None` at the very first start.
+    /// Of logs, which have a cursor each, it only says that there was a start.
     pub cursor: Option<&'a Cursor>,
     /// A person moved the cursor there: entries that come again are wanted
     /// again.

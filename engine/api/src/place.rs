@@ -6,14 +6,17 @@ use std::sync::Arc;
 /// A place in a source: always of the decompressed stream, always on the first
 /// byte of an entry or just behind the last byte of one.
 ///
-/// Places of one source order by era, then sequence, then offset.
+/// Places of one source order by era, then sequence, then offset; the line follows
+/// from these. One that was read from an id has no line: compare such ones by
+/// [`Place::key`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Place {
     /// What keeps the ids of entries apart where sequence and offset alone would
     /// not. For a journal: how often its numbering started over, 0 and one
     /// more each time the server came back with a number it had used (after a
-    /// restore). For a log: a number made from its path, 0 for the first path
-    /// of the configuration; see [`Place::era_of_log`].
+    /// restore). For a log: 0 for the one that is the first path of the
+    /// configuration, for any other a number made from its path; see
+    /// [`Place::era_of_log`].
     pub era: u64,
     /// For a journal its own number (0 while it has none); for a log the
     /// files that came before this one: its rotations.
@@ -60,8 +63,13 @@ impl Place {
         Id(*self)
     }
 
+    /// What decides where a place is: era, sequence and offset.
+    pub const fn key(&self) -> (u64, u64, u64) {
+        (self.era, self.sequence, self.offset)
+    }
+
     /// Reads what [`Place::id`] wrote; the line is not part of an id and
-    /// becomes 0.
+    /// becomes 0: see [`Place::key`].
     pub fn from_id(id: &str) -> Option<Self> {
         let (id, era) = match id.split_once('~') {
             Some((id, era)) => (id, era.parse().ok()?),
