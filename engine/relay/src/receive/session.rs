@@ -55,7 +55,7 @@ impl Wanted {
 pub(super) fn hear_hello(link: &mut Link) -> Result<String, End> {
     let until = Instant::now() + HELLO_TIMEOUT;
     loop {
-        match link.next()? {
+        match link.take()? {
             Some(Frame::Hello { version, stream }) if version == VERSION => {
                 debug_assert!(stream.len() <= NAME_BYTES_MAX);
                 return Ok(stream.to_owned());
@@ -177,7 +177,7 @@ fn take(link: &mut Link, desk: &mut Desk) -> Result<(bool, bool), End> {
     let mut is_asked = false;
     for _ in 0..READS_MAX {
         while desk.unsynced() < UNSYNCED_BYTES_MAX {
-            let Some(frame) = link.next()? else { break };
+            let Some(frame) = link.take()? else { break };
             is_asked |= frame == Frame::Ping;
             if !desk.take(&frame).map_err(End::Refused)? {
                 return Err(End::Refused(
