@@ -9,7 +9,7 @@ use tripline_relay::link::{Link, LinkError};
 use tripline_relay::wire::{At, Frame, Gap, OPENED_MAX, Open, Run};
 
 /// So many bytes may be under way, and one batch more.
-const WINDOW_BYTES: u64 = 16 * 1024 * 1024;
+const WINDOW_BYTES: u64 = 32 * 1024 * 1024;
 /// So many of them may wait in this program, so that the next batch is read
 /// meanwhile.
 const WAITING_BYTES: usize = 1024 * 1024;
