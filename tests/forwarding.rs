@@ -3,7 +3,7 @@
 
 pub(crate) mod certificates; // of receivers, and ours
 mod field; // a log, a configuration, the program
-mod half_open; // a network that takes everything and delivers nothing
+pub(crate) mod half_open; // a network that takes everything and delivers nothing
 mod herd; // a hundred come back, not all at once
 mod hostile; // lines that try to be more than a line
 mod http; // posted, refused, set aside

@@ -13,11 +13,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A network of its own, with nothing in it but a loopback.
-struct Network(Daemon);
+pub(crate) struct Network(Daemon);
 
 impl Network {
     /// `None`, said aloud, where this is not allowed.
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let ours = fs::read_link("/proc/self/ns/net").unwrap();
         let mut command = Command::new(program("unshare", "util-linux"));
         command.args(["--net", "sleep", "1000"]);
@@ -37,13 +37,13 @@ impl Network {
     }
 
     /// What runs in it.
-    fn enter(&self) -> Command {
+    pub(crate) fn enter(&self) -> Command {
         let mut command = Command::new(program("nsenter", "util-linux"));
         command.arg(format!("--net={}", self.path()));
         command
     }
 
-    fn link(&self, state: &str) {
+    pub(crate) fn link(&self, state: &str) {
         let mut command = self.enter();
         command.arg(program("ip", "iproute2")).args(["link", "set", "lo", state]);
         assert!(command.status().unwrap().success(), "lo is not {state}");

@@ -187,7 +187,7 @@ pub(crate) fn numbered(numbers: std::ops::Range<usize>) -> Vec<u8> {
 pub(crate) fn assert_eq_bytes(found: &[u8], wanted: &[u8], context: &str) {
     if found != wanted {
         let parts = found.iter().zip(wanted).position(|(a, b)| a != b);
-        let at = parts.unwrap_or(found.len().min(wanted.len()));
+        let at = parts.unwrap_or_else(|| found.len().min(wanted.len()));
         let show = |bytes: &[u8]| {
             let from = at.saturating_sub(40);
             String::from_utf8_lossy(&bytes[from..bytes.len().min(at + 60)]).into_owned()

@@ -1,6 +1,7 @@
 //! Full disks, stopped receivers, cursors moved by hand, journals, gaps.
 
 use super::pair::{LONG, Pair, assert_eq_bytes, numbered};
+use crate::forwarding::half_open::Network;
 use crate::site::{small_journals, wait_until};
 use rustix::process::Signal;
 use std::fs;
@@ -181,4 +182,33 @@ fn the_examples_work() {
     let name = log.to_str().unwrap()[1..].replace('/', "+");
     let found = pair.dir.read(&format!("receiver/received/web1/auth/{name}"));
     assert_eq_bytes(&found, &numbered(0..100), "the examples");
+}
+
+/// Without a word of farewell: nobody hears anything any more.
+#[test]
+fn a_network_that_vanishes_is_noticed_and_loses_nothing() {
+    let Some(network) = Network::new() else { return };
+    let pair = Pair::with("acknowledge_timeout: \"2s\"", "");
+    pair.append_numbered("a.log", 0..100);
+    let program = env!("CARGO_BIN_EXE_tripline");
+    let start = |side: &str, args: [&str; 2]| {
+        let mut command = network.enter();
+        command.current_dir(pair.dir.path()).arg(program).args(args);
+        pair.spawn(side, &mut command)
+    };
+    let receiver = start("receiver", ["receive", "receiver/receive.ron"]);
+    let sender = start("sender", ["run", "sender/tripline.ron"]);
+    pair.wait_until_received(&["a.log"]);
+    pair.wait_until_settled();
+    network.link("down");
+    let since = std::time::Instant::now();
+    pair.append_numbered("a.log", 100..200);
+    pair.wait_until_said("sender", "the receiver at");
+    assert!(since.elapsed() < std::time::Duration::from_secs(30));
+    network.link("up");
+    pair.wait_until_received(&["a.log"]);
+    pair.wait_until_settled();
+    sender.stop();
+    receiver.stop();
+    pair.assert_received(&["a.log"], "after the network was gone");
 }

@@ -83,9 +83,8 @@ impl ReceiveConfig {
             diagnose::sort(&mut wrong);
             return Err(ConfigError::Wrong(wrong));
         }
-        let block = match &outline.root {
-            Some(Node { shape: Shape::Block(block), .. }) => block,
-            _ => return Err(empty(&file)),
+        let Some(Node { shape: Shape::Block(block), .. }) = &outline.root else {
+            return Err(empty(&file));
         };
         let read = Args::new(&file.text).parse::<Written>();
         let settings = read.and_then(|written| written.settings(directory));

@@ -90,7 +90,7 @@ impl SharedKey {
         hash.update(b"tripline relay 1 ");
         hash.update(side.as_bytes());
         hash.update([0]);
-        hash.update(&*self.0);
+        hash.update(*self.0);
         let seed = Zeroizing::new(<[u8; 32]>::from(hash.finalize()));
         // An Ed25519 key in PKCS#8 is this and its 32 bytes (RFC 8410).
         const HEAD: [u8; 16] = [

@@ -183,7 +183,12 @@ impl Link {
 
     /// Whether something waits to be written.
     pub const fn has_waiting(&self) -> bool {
-        self.waiting_from < self.waiting.len()
+        self.waiting() > 0
+    }
+
+    /// How many bytes wait to be written.
+    pub const fn waiting(&self) -> usize {
+        self.waiting.len() - self.waiting_from
     }
 
     /// The next frame, if all of it was [`read`](Self::read).
@@ -192,7 +197,7 @@ impl Link {
     ///
     /// When what came is none; and when the other side has closed the connection
     /// and no whole frame is left.
-    pub fn next(&mut self) -> Result<Option<Frame<'_>>, LinkError> {
+    pub fn take(&mut self) -> Result<Option<Frame<'_>>, LinkError> {
         let Some(head) = Head::read(&self.input[self.from..self.to])? else {
             return self.nothing();
         };
@@ -214,7 +219,7 @@ impl Link {
     ///
     /// # Errors
     ///
-    /// When the connection broke. That it was closed is for [`next`](Self::next) to
+    /// When the connection broke. That it was closed is for [`take`](Self::take) to
     /// say.
     pub fn read(&mut self) -> Result<bool, LinkError> {
         if self.is_closed {

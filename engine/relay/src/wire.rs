@@ -209,7 +209,7 @@ impl Head {
 
 /// Writes the start of a frame, up to its last field, and its head; `last` is sent
 /// behind it. Takes the memory that it is written to.
-fn finish(kind: u8, flags: u8, out: &mut Vec<u8>, from: usize, last: &[u8]) {
+fn finish(kind: u8, flags: u8, out: &mut [u8], from: usize, last: &[u8]) {
     let body = from + HEAD_BYTES;
     let len = out.len() - body + last.len();
     debug_assert!(len <= BODY_BYTES_MAX, "{len}");

@@ -101,7 +101,7 @@ each line is in its file once, whatever was cut, killed or lost its power whenev
 either side. What has no line feed has none there either, but where more follows in the \
 same file: behind the last line of a rotated file, and behind one that was cut at its \
 bound, one is written, and noted in \"gaps.jsonl\". A line that is shown before it is \
-finished is not sent. At most 16 MiB and a batch are under way. When a person moves the \
+finished is not sent. At most 32 MiB and a batch are under way. When a person moves the \
 cursor back, or when our own state is lost, what comes again is wanted again and appended \
 again. Two listeners of one peer have folders of their own. A receiver that says nothing \
 for `acknowledge_timeout` is given up and called again; what it cannot keep (a full disk) \

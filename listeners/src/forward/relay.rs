@@ -18,9 +18,7 @@ pub(super) use call::{Caller, Identity};
 use incarnation::Incarnations;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tripline_api::{
-    Begin, Cursor, Entry, Flushed, Gap, ListenError, Listener, View, write_gap,
-};
+use tripline_api::{Begin, Cursor, Flushed, Gap, ListenError, Listener, View, write_gap};
 use tripline_relay::link::Link;
 use tripline_relay::wire::{At, RUN_BYTES_MAX, Run, TEXT_BYTES_MAX};
 use wire::{End, Wire};
@@ -46,18 +44,18 @@ impl Listener for Relay {
         let is_new = incarnations.begin(begin).map_err(ListenError::Retry)?;
         if is_new && let Some(wire) = self.wire.take() {
             // It was told another one.
+            self.mark = None;
             wire.abort();
         }
         Ok(None)
     }
 
-    /// What is not finished comes again when it is.
-    fn is_handled(&self, entry: &Entry<'_>) -> bool {
-        entry.log.is_none_or(|log| !log.is_preview)
-    }
-
-    /// Takes all entries or, with [`ListenError::Retry`], none of them.
+    /// Takes all entries or, with [`ListenError::Retry`], none of them. A line that
+    /// is not finished comes again when it is.
     fn listen(&mut self, entries: &View<'_>) -> Result<(), ListenError> {
+        if entries.batch().log.is_some_and(|log| log.is_preview) {
+            return Ok(());
+        }
         let until = Instant::now() + self.settings.patience;
         self.ready(until)?;
         let sent = match self.wire.as_mut() {

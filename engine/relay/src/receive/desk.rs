@@ -11,6 +11,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 
+/// A connection writes to so many files.
+const OUTPUTS_MAX: usize = 100_000;
 /// So many files are open at a time, for one connection.
 const FILES_MAX: usize = 128;
 
@@ -218,17 +220,30 @@ impl Desk {
             false => names::of_journal(at.sequence, at.era),
         };
         let folder = opened.folder.clone();
-        let output = self.output_of(&folder, name, opened.is_log);
+        let output = self.output_of(&folder, name, opened.is_log)?;
         self.opened[index].output = Some((output, which));
         Ok(output)
     }
 
-    fn output_of(&mut self, folder: &str, name: String, is_log: bool) -> usize {
+    fn output_of(
+        &mut self,
+        folder: &str,
+        name: String,
+        is_log: bool,
+    ) -> Result<usize, String> {
         let output = Output::new(&self.to, folder, name, is_log);
-        *self.by_key.entry(output.key.clone()).or_insert_with(|| {
-            self.outputs.push(output);
-            self.outputs.len() - 1
-        })
+        if let Some(known) = self.by_key.get(&output.key) {
+            return Ok(*known);
+        }
+        if self.outputs.len() >= OUTPUTS_MAX {
+            // On another connection it is the first again.
+            return Err(format!(
+                "a connection writes to {OUTPUTS_MAX} files and no more"
+            ));
+        }
+        self.by_key.insert(output.key.clone(), self.outputs.len());
+        self.outputs.push(output);
+        Ok(self.outputs.len() - 1)
     }
 
     /// Opens a file, and has it in the database before anything is written to it.
@@ -283,7 +298,7 @@ impl Desk {
 
     fn note(&mut self, index: usize, text: &[u8]) -> Result<(), String> {
         let folder = self.opened[index].folder.clone();
-        let output = self.output_of(&folder, names::GAPS.to_owned(), true);
+        let output = self.output_of(&folder, names::GAPS.to_owned(), true)?;
         for _ in 0..RENAMES_MAX {
             let opened = self.open_output(output, false)?;
             let foreign =

@@ -68,7 +68,8 @@ pub fn of_run<'a>(
     is_log: bool,
 ) -> Option<Step<'a>> {
     let next = At { offset: run.next, ..run.at };
-    let before = reached.copied().unwrap_or(Reached { at: run.at, ..Reached::default() });
+    let begin = || Reached { at: run.at, ..Reached::default() };
+    let before = reached.copied().unwrap_or_else(begin);
     if before.at >= next && reached.is_some() {
         return None;
     }

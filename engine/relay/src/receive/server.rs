@@ -11,7 +11,7 @@ use crate::wire::{Frame, VERSION};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustls::Connection;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -45,10 +45,12 @@ pub(super) struct Shared {
     committer: Arc<Committer>,
     is_stopping: AtomicBool,
     /// Wakes the thread that takes connections.
-    stop: Waker,
+    pub(super) stop: Waker,
     slots: Mutex<BTreeMap<(String, String), Slot>>,
     is_free: Condvar,
     connections: AtomicUsize,
+    /// Those that were not let in yet.
+    early: Mutex<BTreeMap<SocketAddr, TcpStream>>,
     strangers: Mutex<Strangers>,
 }
 
@@ -128,6 +130,7 @@ impl Server {
             slots: Mutex::default(),
             is_free: Condvar::new(),
             connections: AtomicUsize::new(0),
+            early: Mutex::default(),
             strangers: Mutex::default(),
         });
         let taken = Arc::clone(&shared);
@@ -154,6 +157,10 @@ impl Server {
             slot.waker.wake();
         }
         self.shared.is_free.notify_all();
+        // Who has not said who he is need not be waited for.
+        for stream in lock(&self.shared.early).values() {
+            _ = stream.shutdown(Shutdown::Both);
+        }
         // It waits for all connections.
         _ = self.thread.take().map(JoinHandle::join);
         self.shared.committer.stop();
@@ -225,7 +232,14 @@ fn receive(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
     if stream.set_nonblocking(false).is_err() {
         return;
     }
-    match trust::recognise(&stream, &shared.settings) {
+    let Ok(early) = stream.try_clone() else { return };
+    lock(&shared.early).insert(address, early);
+    let recognised = match shared.is_stopping() {
+        true => return,
+        false => trust::recognise(&stream, &shared.settings),
+    };
+    lock(&shared.early).remove(&address);
+    match recognised {
         Ok((peer, tls)) => {
             if let Err(why) = converse(stream, tls, &peer, shared) {
                 (shared.say)(&format!("{peer} ({address}): {why}"));
@@ -251,7 +265,7 @@ fn converse(
 ) -> Result<(), String> {
     let mut link =
         Link::new(stream, tls, USER_TIMEOUT).map_err(|error| error.to_string())?;
-    let end = match session::hear_hello(&mut link) {
+    let end = match session::hear_hello(&mut link, shared) {
         Ok(stream) => enter(&mut link, peer, &stream, shared),
         Err(end) => end,
     };

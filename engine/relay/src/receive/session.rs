@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 /// bytes.
 const GROUP_BYTES: usize = 4 * 1024 * 1024;
 /// Nothing more is read while so many bytes wait for a commit that is under way.
-const UNSYNCED_BYTES_MAX: usize = 32 * 1024 * 1024;
+const UNSYNCED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// At most so many reads in a row without a look at anything else.
 const READS_MAX: usize = 16;
 /// Whoever waits for an acknowledgement hears this often that we are there.
-const ALIVE_EVERY: Duration = Duration::from_secs(5);
+const ALIVE_EVERY: Duration = Duration::from_secs(1);
+/// Otherwise the connection is looked after this often.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
 /// A frame that has begun is whole after so long.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(60);
 /// A sender says so soon what it is called.
@@ -52,10 +54,13 @@ impl Wanted {
 }
 
 /// The name of the stream that a peer has to say first.
-pub(super) fn hear_hello(link: &mut Link) -> Result<String, End> {
+pub(super) fn hear_hello(link: &mut Link, shared: &Shared) -> Result<String, End> {
     let until = Instant::now() + HELLO_TIMEOUT;
     loop {
-        match link.next()? {
+        if shared.is_stopping() {
+            return Err(End::Stopped);
+        }
+        match link.take()? {
             Some(Frame::Hello { version, stream }) if version == VERSION => {
                 debug_assert!(stream.len() <= NAME_BYTES_MAX);
                 return Ok(stream.to_owned());
@@ -75,7 +80,7 @@ pub(super) fn hear_hello(link: &mut Link) -> Result<String, End> {
             None => {}
         }
         if !link.read()? {
-            link.wait(true, until, None)?;
+            link.wait(true, until, Some(shared.stop.as_fd()))?;
         }
     }
 }
@@ -164,7 +169,8 @@ fn follow(
                     "a frame that began was not whole after {FRAME_TIMEOUT:?}"
                 )));
             }
-            let until = Instant::now() + ALIVE_EVERY;
+            let pause = if desk.is_committing() { ALIVE_EVERY } else { LOOK_EVERY };
+            let until = Instant::now() + pause;
             link.wait(has_room, until, Some(waker.as_fd()))?;
             waker.rest();
         }
@@ -177,7 +183,7 @@ fn take(link: &mut Link, desk: &mut Desk) -> Result<(bool, bool), End> {
     let mut is_asked = false;
     for _ in 0..READS_MAX {
         while desk.unsynced() < UNSYNCED_BYTES_MAX {
-            let Some(frame) = link.next()? else { break };
+            let Some(frame) = link.take()? else { break };
             is_asked |= frame == Frame::Ping;
             if !desk.take(&frame).map_err(End::Refused)? {
                 return Err(End::Refused(

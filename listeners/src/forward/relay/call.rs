@@ -121,7 +121,7 @@ impl Caller {
         let until = Instant::now() + WELCOME_TIMEOUT;
         link.send(&hello).map_err(|error| self.why_no_entry(error))?;
         loop {
-            match link.next().map_err(|error| self.why_no_entry(error))? {
+            match link.take().map_err(|error| self.why_no_entry(error))? {
                 Some(Frame::Welcome { version: VERSION }) => return Ok(()),
                 Some(Frame::Welcome { .. }) => return Err(OTHER.to_owned()),
                 Some(Frame::Refused(why)) => {

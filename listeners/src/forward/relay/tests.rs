@@ -7,7 +7,6 @@ use crate::testing::Feed;
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
@@ -189,7 +188,7 @@ fn feed() -> Feed {
         .log("/a", b"four\nfive\n")
 }
 
-fn assert_there(folder: &PathBuf, context: &str) {
+fn assert_there(folder: &Path, context: &str) {
     let read =
         |name: &str| std::fs::read(folder.join("auth").join(name)).unwrap_or_default();
     let a = b"one\ntwo\nthree is longer than the others are, and so on\nfour\nfive\n";

@@ -9,7 +9,10 @@ use tripline_relay::link::{Link, LinkError};
 use tripline_relay::wire::{At, Frame, Gap, OPENED_MAX, Open, Run};
 
 /// So many bytes may be under way, and one batch more.
-const WINDOW_BYTES: u64 = 16 * 1024 * 1024;
+const WINDOW_BYTES: u64 = 32 * 1024 * 1024;
+/// So many of them may wait in this program, so that the next batch is read
+/// meanwhile.
+const WAITING_BYTES: usize = 1024 * 1024;
 /// So many frames may be.
 const FRAMES_MAX: usize = 16 * 1024;
 /// Somebody who was not heard for so long is asked whether he is there.
@@ -168,7 +171,7 @@ impl Wire {
     /// Reads once, and takes the frames; returns whether there may be more.
     fn hear(&mut self) -> Result<bool, End> {
         let read = self.link.read()?;
-        while let Some(frame) = self.link.next()? {
+        while let Some(frame) = self.link.take()? {
             match frame {
                 Frame::Settled(count) if count <= self.sent && count >= self.settled => {
                     for _ in self.settled..count {
@@ -195,7 +198,7 @@ impl Wire {
         loop {
             let has_room =
                 self.bytes_under_way < WINDOW_BYTES && self.under_way.len() < FRAMES_MAX;
-            if has_room && !self.link.has_waiting() {
+            if has_room && self.link.waiting() <= WAITING_BYTES {
                 return Ok(true);
             }
             let now = Instant::now();
