@@ -2,7 +2,7 @@
 //! and what goes wrong is said, and overwrites nothing.
 
 use crate::site::{Site, corpus_journals, in_words, small_journals, wait_until};
-use crate::standby::Standby;
+use crate::standby::{Standby, where_of};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -270,14 +270,6 @@ fn stopped(site: &Site) -> String {
     let output: Output = site.until_idle();
     assert_eq!(output.status.code(), Some(3), "{}", in_words(&output));
     in_words(&output)
-}
-
-/// What `where` says of a listener.
-fn where_of(site: &Site, listener: &str) -> serde_json::Value {
-    let output = site.command(&["where", "--json"]).output().unwrap();
-    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let is_it = |row: &&serde_json::Value| row["listener"] == listener;
-    rows.as_array().unwrap().iter().find(is_it).cloned().unwrap()
 }
 
 /// A checkpoint of the corpus, unpacked into a folder.

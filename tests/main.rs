@@ -21,6 +21,7 @@ mod logs; // log files under fire: writers, rotations, people, a system at its l
 mod mail; // by a real mail server: each line once, through kills, floods and hostile lines
 mod plays; // a real server's journals, played live, in every way they can be rotated
 mod readme; // what the documents show, run
+mod replays; // what is applied on a standby: once, in order, whatever is cut off or killed
 mod review; // reviewers are told of changes, once each, whenever the program is killed
 mod site; // a journal, a configuration and the program, and what must be delivered
 mod standby; // another host with a real sshd, and a backup that is kept there

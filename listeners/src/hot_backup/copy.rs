@@ -160,7 +160,7 @@ impl Copy {
         };
         match standby.connect(until) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(ListenError::Retry(format!(
+            Ok(false) => Err(ListenError::Busy(format!(
                 "still connecting to {}",
                 self.settings.address
             ))),
@@ -448,7 +448,7 @@ impl Copy {
 
     fn not_yet(&self, what: &str) -> ListenError {
         let standby = &self.settings.address;
-        ListenError::Retry(format!("{standby} needs longer than usual to {what}"))
+        ListenError::Busy(format!("{standby} needs longer than usual to {what}"))
     }
 
     fn diverged(&self, place: Place, at: u64, name: &str) -> ListenError {
