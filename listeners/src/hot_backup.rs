@@ -10,6 +10,7 @@
 //! `hot_backup/standby.rs` has the standby's directory, `hot_backup/resume.rs`
 //! decides where to begin, `hot_backup/held.rs` compares what is there already.
 
+mod checksum;
 mod copy;
 mod held;
 mod replay;
