@@ -188,3 +188,6 @@ impl Arguments {
 const FLUSH_AFTER: Duration = Duration::from_millis(5);
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests;
