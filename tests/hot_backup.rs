@@ -183,7 +183,7 @@ fn a_first_journal_comes_again_under_the_number_it_got() {
     let text = String::from_utf8(journals[0].bytes.clone()).unwrap();
     // A server's first journal does not begin with its number.
     let start = text.find("@pv@").unwrap();
-    journals[0].bytes = text[start..].as_bytes().to_vec();
+    journals[0].bytes = text.as_bytes()[start..].to_vec();
     let standby = Standby::new(&[]);
     let site = Site::new();
     standby.configure(&site);
