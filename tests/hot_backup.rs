@@ -1,9 +1,11 @@
 //! A standby over SSH: what is written is there, byte for byte, and applied;
 //! and what goes wrong is said, and overwrites nothing.
 
+use crate::plays::Random;
 use crate::site::{Site, corpus_journals, in_words, small_journals, wait_until};
-use crate::standby::Standby;
-use std::fs;
+use crate::standby::{Standby, where_of};
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -133,6 +135,101 @@ fn what_the_server_has_lost_stays_on_the_standby() {
 }
 
 #[test]
+fn a_finished_journal_may_be_gone_from_the_source() {
+    let journals = small_journals(2);
+    for is_damaged in [false, true] {
+        let standby = Standby::new(&[]);
+        let site = Site::new();
+        standby.configure(&site);
+        site.lay_out(&journals[..1]);
+        site.catch_up();
+        let copy = standby.backup().join("journal");
+        let mut bytes = fs::read(&copy).unwrap();
+        if is_damaged {
+            bytes[300] ^= 1;
+            fs::write(&copy, &bytes).unwrap();
+        }
+        fs::write(site.live().with_extension("new"), &journals[1].bytes).unwrap();
+        fs::rename(site.live().with_extension("new"), site.live()).unwrap();
+        if is_damaged {
+            let said = stopped(&site);
+            assert!(said.contains("journal 1"), "{said}");
+            assert!(fs::read(&copy).unwrap() == bytes, "it was touched");
+        } else {
+            site.catch_up();
+            site.assert_delivered(&journals, "journal 1 is on the standby only");
+        }
+    }
+}
+
+#[test]
+fn what_has_a_number_in_its_name_only_is_no_journal() {
+    let journals = small_journals(2);
+    let standby = Standby::new(&[]);
+    let site = Site::new();
+    standby.configure(&site);
+    fs::create_dir(standby.backup()).unwrap();
+    let stray = standby.backup().join("journal.20240101");
+    fs::write(&stray, "of last year\n").unwrap();
+    site.lay_out(&journals);
+    site.catch_up();
+    site.assert_delivered(&journals, "beside a stray file");
+    assert_eq!(fs::read(&stray).unwrap(), b"of last year\n");
+}
+
+#[test]
+fn a_first_journal_comes_again_under_the_number_it_got() {
+    let mut journals = small_journals(2);
+    let text = String::from_utf8(journals[0].bytes.clone()).unwrap();
+    // A server's first journal does not begin with its number.
+    let start = text.find("@pv@").unwrap();
+    journals[0].bytes = text.as_bytes()[start..].to_vec();
+    let standby = Standby::new(&[]);
+    let site = Site::new();
+    standby.configure(&site);
+    let half = journals[0].bytes.windows(5).position(|it| it == b"@ex@ ").unwrap();
+    fs::write(site.live(), &journals[0].bytes[..half]).unwrap();
+    site.catch_up();
+    let (state, saved) = (site.out().join("state"), site.out().join("saved"));
+    fs::rename(&state, &saved).unwrap();
+    site.lay_out(&journals);
+    site.catch_up();
+    site.assert_mirrored(&journals, "journal 1 without its number");
+    fs::remove_dir_all(&state).unwrap();
+    fs::rename(&saved, &state).unwrap();
+    site.catch_up();
+    site.assert_mirrored(&journals, "it came again");
+}
+
+#[test]
+fn a_restored_server_is_not_mixed_with_what_it_was() {
+    let journals = small_journals(2);
+    let standby = Standby::new(&["on_gap: Notify"]);
+    let site = Site::new();
+    standby.configure(&site);
+    site.lay_out(&journals);
+    site.catch_up();
+    let copy = standby.backup().join("journal");
+    let daemon = site.start_daemon();
+    let mut live = OpenOptions::new().append(true).open(site.live()).unwrap();
+    live.write_all(b"@pv@ 0 @db.desc@ 98 @of before@ \n@ex@ 1 2\n").unwrap();
+    let before = fs::read(site.live()).unwrap();
+    assert!(wait_until(LIMIT, || fs::read(&copy).unwrap() == before), "not copied");
+    let text = String::from_utf8(before.clone()).unwrap().replace("bob", "eve");
+    let other = text + "@pv@ 0 @db.desc@ 99 @other@ \n@ex@ 1 2\n";
+    fs::write(site.live().with_extension("new"), other).unwrap();
+    let state = || where_of(&site, "standby");
+    fs::rename(site.live().with_extension("new"), site.live()).unwrap();
+    assert!(wait_until(LIMIT, || state()["state"] == "stopped"), "{}", state());
+    let why = state()["why"].to_string();
+    assert!(why.contains("numbering started over"), "{why}");
+    daemon.kill();
+    let said = stopped(&site);
+    assert!(said.contains("backup diverged at journal 2"), "{said}");
+    assert!(fs::read(&copy).unwrap() == before, "it was touched");
+}
+
+#[test]
 fn a_host_that_is_not_known_or_another_stops_it_with_the_repair() {
     let journals = small_journals(1);
     for way in ["way: Library", "way: Program"] {
@@ -222,6 +319,45 @@ fn what_is_applied_is_what_the_server_had() {
     }
 }
 
+#[test]
+fn also_when_it_is_cut_off_and_killed_all_the_time() {
+    let Some(journals) = corpus_journals() else { return };
+    for seed in 1..=crate::plays::plays(2) {
+        let number = [15, 4, 10][seed as usize % 3];
+        let way = ["way: Library", "way: Program"][seed as usize % 2];
+        let standby = Standby::new(&[way]);
+        let (site, applied) = with_replay(&standby, number);
+        fs::write(site.live(), b"").unwrap();
+        let mut daemon = site.start_daemon();
+        let journal_of = &journals[number as usize - 1..number as usize];
+        let bytes = &journal_of[0].bytes;
+        let mut random = Random::new(seed);
+        let mut written = 0;
+        while written < bytes.len() {
+            let most = bytes.len() as u64 / 10;
+            let end = bytes.len().min(written + 1 + random.below(most) as usize);
+            let mut live = OpenOptions::new().append(true).open(site.live()).unwrap();
+            live.write_all(&bytes[written..end]).unwrap();
+            written = end;
+            let wanted = random.below(written as u64 + 1);
+            wait_until(Duration::from_millis(300), || site.mirrored_bytes() >= wanted);
+            match random.below(6) {
+                0 => {
+                    daemon.kill();
+                    daemon = site.start_daemon();
+                }
+                1 | 2 => standby.host.kill(),
+                _ => {}
+            }
+        }
+        daemon.kill();
+        site.catch_up();
+        site.assert_mirrored(journal_of, &format!("seed {seed}"));
+        let next = checkpoint(number + 1, standby.keys());
+        must(journal(&["verify", "--explain"]).args([&applied, &next]));
+    }
+}
+
 /// A site whose journals are applied to a copy of a checkpoint, and that copy.
 fn with_replay(standby: &Standby, number: u64) -> (Site, PathBuf) {
     let applied = standby.keys().join("applied.ckp");
@@ -270,14 +406,6 @@ fn stopped(site: &Site) -> String {
     let output: Output = site.until_idle();
     assert_eq!(output.status.code(), Some(3), "{}", in_words(&output));
     in_words(&output)
-}
-
-/// What `where` says of a listener.
-fn where_of(site: &Site, listener: &str) -> serde_json::Value {
-    let output = site.command(&["where", "--json"]).output().unwrap();
-    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    let is_it = |row: &&serde_json::Value| row["listener"] == listener;
-    rows.as_array().unwrap().iter().find(is_it).cloned().unwrap()
 }
 
 /// A checkpoint of the corpus, unpacked into a folder.

@@ -22,6 +22,7 @@ mod mail; // by a real mail server: each line once, through kills, floods and ho
 mod plays; // a real server's journals, played live, in every way they can be rotated
 mod readme; // what the documents show, run
 mod relay; // two Triplines: each line once, whoever is killed whenever
+mod replays; // what is applied on a standby: once, in order, whatever is cut off or killed
 mod review; // reviewers are told of changes, once each, whenever the program is killed
 mod site; // a journal, a configuration and the program, and what must be delivered
 mod standby; // another host with a real sshd, and a backup that is kept there

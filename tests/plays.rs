@@ -44,7 +44,7 @@ fn also_when_either_side_is_killed_at_any_moment() {
     }
 }
 
-fn plays(default: u64) -> u64 {
+pub(crate) fn plays(default: u64) -> u64 {
     let wanted = std::env::var("TRIPLINE_PLAYS").ok();
     wanted.and_then(|text| text.parse().ok()).unwrap_or(default)
 }
@@ -70,7 +70,7 @@ impl<'a> Play<'a> {
     fn new(seed: u64, journals: &'a [Journal]) -> Self {
         Self {
             seed,
-            random: Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
+            random: Random::new(seed),
             site: Site::new(),
             journals,
             daemon: None,
@@ -186,10 +186,14 @@ fn gzip(path: &Path) {
 }
 
 /// xorshift64*: a play must be the same for ever.
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

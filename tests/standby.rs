@@ -74,3 +74,11 @@ impl Standby {
         self.directory.path()
     }
 }
+
+/// What `where` says of a listener.
+pub(crate) fn where_of(site: &Site, listener: &str) -> serde_json::Value {
+    let output = site.command(&["where", "--json"]).output().unwrap();
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let is_it = |row: &&serde_json::Value| row["listener"] == listener;
+    rows.as_array().unwrap().iter().find(is_it).cloned().unwrap()
+}

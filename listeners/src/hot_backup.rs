@@ -10,6 +10,7 @@
 //! `hot_backup/standby.rs` has the standby's directory, `hot_backup/resume.rs`
 //! decides where to begin, `hot_backup/held.rs` compares what is there already.
 
+mod checksum;
 mod copy;
 mod held;
 mod replay;
@@ -19,7 +20,7 @@ mod standby;
 use crate::arguments;
 use crate::ssh::{Address, Settings, Way};
 use copy::Copy;
-use replay::Replay;
+use replay::{Queue, Replay};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -54,13 +55,17 @@ impl ListenerFactory for Factory {
          \n\
          With `replay`, a command on the standby gets the records of whole \
          transactions on its standard input, for example [\"p4d\", \"-r\", \
-         \"/p4/1/offline\", \"-f\", \"-jr\", \"-\"]. When it ends with 0, the place is \
-         written to the file `applied` beside the journals, and settled: `tripline \
-         where` shows it as that of `NAME.replay`. When it fails, the same comes again; \
-         so a transaction may be handed to it twice, which leaves a Perforce database as \
-         once does, and never in part, unless the connection is cut and the command \
-         takes an end of its input for the end of a transaction. The words reach the \
-         program as they are, without a shell's doing. The rows of tables named in \
+         \"/p4/1/offline\", \"-f\", \"-jr\", \"-\"]. They lie there in a file before it \
+         begins, so it never gets a part of them, whatever breaks; a run goes on when \
+         the connection is cut or Tripline stopped, no other begins before it has ended, \
+         and it is known later what came of it. When it has ended with 0 and read its \
+         input to the end, the place stands in the file `applied` beside the journals, \
+         and is settled: `tripline where` shows it as that of `NAME.replay`. When it \
+         fails, the same comes again; so a transaction may be handed to it twice, which \
+         leaves a Perforce database as once does. What the command says is in \
+         `replay.log`. The words reach it as they are, by `sh -c` with one script that \
+         is always the same, and needs `flock` and `cmp`: an account that is kept \
+         to a command must allow it, and may compare the whole text. The rows of tables named in \
          `exclude_tables` are left out: what depends on them is then wrong on the \
          standby, such as which files clients have (db.have), and so are checksums of \
          tables.\n\
@@ -115,7 +120,7 @@ impl ListenerFactory for Factory {
                 return Err(ArgsError::new("`replay` is empty: write a program's name"));
             }
             Some(argv) => {
-                let replay = Replay::new(settings, argv.clone(), tables);
+                let replay = Replay::new(settings, argv.clone(), Queue::new(tables));
                 let replay = built(Box::new(replay));
                 backup
                     .beside
@@ -183,3 +188,6 @@ impl Arguments {
 const FLUSH_AFTER: Duration = Duration::from_millis(5);
 const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+
+#[cfg(test)]
+mod tests;

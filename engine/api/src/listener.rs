@@ -51,7 +51,8 @@ pub trait Listener: Send {
     /// [`ListenError::Lost`]: everything since the last settled place comes
     /// again after a pause. [`ListenError::Retry`]: the same entries come again after a pause, so
     /// what was already done with some of them must be remembered or be
-    /// harmless to repeat. [`ListenError::Rejected`]: some will never be taken;
+    /// harmless to repeat. [`ListenError::Busy`]: they come again in a moment.
+    /// [`ListenError::Rejected`]: some will never be taken;
     /// they are set aside as [`Letter`]s and the others come again.
     /// [`ListenError::Stop`]: the lane ends.
     fn listen(&mut self, entries: &View<'_>) -> Result<(), ListenError>;
@@ -160,6 +161,12 @@ pub enum ListenError {
     /// It may work later: the lane waits and tries again.
     #[error("{0}")]
     Retry(String),
+    /// Nothing is wrong, and no more can be taken for now: the lane calls again
+    /// after a short pause that is always the same, and says nothing. For
+    /// [`begin`](Listener::begin) and [`listen`](Listener::listen), by listeners
+    /// that notice themselves when they wait in vain.
+    #[error("{0}")]
+    Busy(String),
     /// It may work later, but what was listened to since the last settled place
     /// is in doubt: the lane waits and begins again there.
     #[error("{0}")]

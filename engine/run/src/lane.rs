@@ -26,6 +26,8 @@ const SOON: Duration = Duration::from_millis(50);
 /// A reader that wants to be asked at a time that has passed must not be asked
 /// all the time.
 const AT_LEAST: Duration = Duration::from_millis(1);
+/// A listener that is busy is called again after this.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 /// How many changes go into one message to the ledger.
 const MESSAGE_CHANGES_MAX: usize = 1000;
 /// After so many hints in a row that led to nothing ...
@@ -388,6 +390,10 @@ impl Lane {
             ListenError::Stop(why) | ListenError::Rejected(Rejected { why, .. }) => {
                 Err(Leave::Ended(Ended::Stopped { why, at_gap: false }))
             }
+            ListenError::Busy(_) => {
+                self.say_catching_up(pace);
+                self.pause(BUSY_PAUSE)
+            }
             ListenError::Retry(why) | ListenError::Lost(why) => {
                 let after = pace.backoff.pause();
                 self.tell_all(State::Retrying, Some(&why));
@@ -396,12 +402,17 @@ impl Lane {
                     why: &why,
                     after,
                 });
-                match self.stop.recv_timeout(after) {
-                    Err(RecvTimeoutError::Timeout) => Ok(()),
-                    // What was not taken comes again after the next start.
-                    _ => Err(Leave::Ended(Ended::Done { missing: None })),
-                }
+                self.pause(after)
             }
+        }
+    }
+
+    /// Waits, unless the lane is to stop: what was not taken comes again after the
+    /// next start.
+    fn pause(&self, time: Duration) -> Turn {
+        match self.stop.recv_timeout(time) {
+            Err(RecvTimeoutError::Timeout) => Ok(()),
+            _ => Err(Leave::Ended(Ended::Done { missing: None })),
         }
     }
 

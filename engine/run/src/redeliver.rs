@@ -22,7 +22,7 @@ pub fn redeliver(
     let until = Instant::now() + patience;
     loop {
         match attempt(listener, letter, until) {
-            Err(ListenError::Retry(_) | ListenError::Lost(_))
+            Err(ListenError::Retry(_) | ListenError::Busy(_) | ListenError::Lost(_))
                 if Instant::now() + PAUSE < until =>
             {
                 std::thread::sleep(PAUSE);

@@ -65,6 +65,24 @@ fn a_failing_listener_gets_the_same_entries_until_it_takes_them() {
 }
 
 #[test]
+fn a_busy_listener_is_asked_again_soon_and_nobody_is_told() {
+    let site = Site::new();
+    (0..50).for_each(|change| site.append(change));
+    let (busy, seen) = Recorder::new();
+    let times = 30;
+    let busy = busy.with(Behaviour::Fail(vec![Failure::Busy; times].into()));
+    let store = MemoryStore::new();
+    site.run_until_idle(busy, &store);
+    assert_eq!(seen.count(), 50, "once each");
+    assert!(!site.events.has("on purpose"), "it was told");
+    let asked = &seen.seen.lock().unwrap().asked;
+    assert!(asked.len() > times);
+    // Pauses do not grow: the backoff's shortest row of so many takes minutes.
+    let took = asked[times] - asked[0];
+    assert!(took < Duration::from_secs(20), "{took:?}");
+}
+
+#[test]
 fn a_panic_ends_one_lane_and_is_remembered() {
     let site = Site::new();
     site.append(0);
@@ -339,6 +357,7 @@ enum Behaviour {
 enum Failure {
     Listen,
     Flush,
+    Busy,
 }
 
 /// Writes down what it is told.
@@ -353,6 +372,7 @@ struct Recorder {
 struct Seen {
     ids: Vec<String>,
     calls: usize,
+    asked: Vec<Instant>,
     quiet: Vec<bool>,
 }
 
@@ -388,7 +408,11 @@ impl Recorder {
             return Ok(());
         }
         failures.pop_front();
-        Err(ListenError::Retry("on purpose".to_owned()))
+        let why = "on purpose".to_owned();
+        Err(match call {
+            Failure::Busy => ListenError::Busy(why),
+            Failure::Listen | Failure::Flush => ListenError::Retry(why),
+        })
     }
 }
 
@@ -416,6 +440,8 @@ impl Listener for Recorder {
             }
             Behaviour::Good | Behaviour::Fail(_) => {}
         }
+        self.seen.lock().unwrap().asked.push(Instant::now());
+        self.fails(Failure::Busy)?;
         self.fails(Failure::Listen)?;
         let mut seen = self.seen.lock().unwrap();
         seen.ids.extend(entries.entries().map(|entry| entry.id()));

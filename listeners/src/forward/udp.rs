@@ -59,8 +59,8 @@ struct Line {
 }
 
 impl Listener for Udp {
-    /// Takes all entries or, with [`ListenError::Retry`], some of them, and goes
-    /// on behind these when the same come again.
+    /// Takes all entries or, with [`ListenError::Retry`] or [`ListenError::Busy`],
+    /// some of them, and goes on behind these when the same come again.
     fn listen(&mut self, entries: &View<'_>) -> Result<(), ListenError> {
         let until = Instant::now() + self.settings.patience;
         self.connect(until)?;
@@ -72,7 +72,7 @@ impl Listener for Udp {
             let sent = self.send(&message, until);
             self.message = message;
             if let Err(error) = sent {
-                if matches!(error, ListenError::Retry(_)) {
+                if matches!(error, ListenError::Retry(_) | ListenError::Busy(_)) {
                     self.progress.keep(entries, done);
                 }
                 return Err(error);
@@ -169,7 +169,7 @@ impl Udp {
             return Err(ListenError::Retry(format!("not connected to {target}")));
         };
         if !line.waits_for_its_turn(self.burst_max, until) {
-            return Err(ListenError::Retry(format!(
+            return Err(ListenError::Busy(format!(
                 "no more datagrams for now to {target}: `per_second` of them were sent"
             )));
         }

@@ -1,15 +1,16 @@
 //! The lane that copies journals, byte for byte, to the standby.
 
 mod rotate;
+mod whole;
 
+use super::checksum::Checksum;
 use super::held::{Compared, Held};
 use super::resume::{Answer, Holdings, resume};
 use super::standby::{CURRENT, Found, Standby};
 use crate::ssh::{Failure, Kind, Open, Settings};
-use p4journal::Head;
-use sha2::{Digest as _, Sha256};
 use std::time::{Duration, Instant};
 use tripline_api::{Begin, Cursor, Flushed, ListenError, Listener, Place, View};
+use whole::Proving;
 
 /// No call takes much longer than this, but for those that rotate.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -37,6 +38,8 @@ pub(super) struct Copy {
     mark: Option<u64>,
     /// Of the growing journal, as the source has it; outlives a connection.
     checksum: Checksum,
+    /// The standby's current journal is read back.
+    proving: Option<Proving>,
 }
 
 /// The journal that is being written.
@@ -51,17 +54,8 @@ struct Current {
     synced_to: u64,
     /// The number of the next journal, where its trailer has come.
     next: Option<u64>,
-}
-
-/// The checksum of a journal, from its first byte on.
-#[derive(Default)]
-struct Checksum {
-    sequence: u64,
-    hash: Sha256,
-    /// How much is in it.
-    bytes: u64,
-    /// The journal says its number itself.
-    is_numbered: bool,
+    /// Its checksum is written down.
+    is_noted: bool,
 }
 
 impl Copy {
@@ -78,6 +72,7 @@ impl Copy {
             compared: None,
             mark: None,
             checksum: Checksum::default(),
+            proving: None,
         }
     }
 }
@@ -87,8 +82,8 @@ impl Listener for Copy {
         (self.current, self.finished, self.mark) = (None, None, None);
         self.connect()?;
         let begun = self.begin_with(begin);
-        if begun.is_err() {
-            self.standby = None;
+        if matches!(&begun, Err(error) if !matches!(error, ListenError::Busy(_))) {
+            (self.standby, self.proving) = (None, None);
         }
         begun
     }
@@ -119,6 +114,7 @@ impl Listener for Copy {
             current.synced_to = current.end;
         }
         self.mark = Some(current.end);
+        self.checksum.rest();
         Ok(if self.is_flushed()? { Flushed::All } else { Flushed::Soon })
     }
 
@@ -136,6 +132,7 @@ impl Listener for Copy {
         let is_synced = current.held.size >= mark || standby.sftp.synced(file) >= mark;
         if is_synced {
             self.mark = None;
+            self.note_checksum()?;
         }
         Ok(is_synced)
     }
@@ -156,11 +153,14 @@ impl Copy {
         let until = Instant::now() + PATIENCE;
         let standby = match &mut self.standby {
             Some(standby) => standby,
-            none => none.insert(Standby::begin(&self.settings)?),
+            none => {
+                self.proving = None;
+                none.insert(Standby::begin(&self.settings)?)
+            }
         };
         match standby.connect(until) {
             Ok(true) => Ok(()),
-            Ok(false) => Err(ListenError::Retry(format!(
+            Ok(false) => Err(ListenError::Busy(format!(
                 "still connecting to {}",
                 self.settings.address
             ))),
@@ -184,6 +184,7 @@ impl Copy {
         // A standby that has less than it had is looked at from the start.
         let settled = place.filter(|place| Some(place.sequence) == current);
         let has_less = settled.is_some_and(|it| Some(it.offset) > found.size);
+        let is_proved = self.is_proved(begin, &found, Instant::now() + PATIENCE)?;
         let is_compared = current.is_some() && self.compared == current && !has_less;
         (self.newest, self.lowest) = (newest, found.lowest);
         self.era = place.map(|place| place.era);
@@ -193,7 +194,8 @@ impl Copy {
             Answer::AtItsOwn => place,
             Answer::AtStartOf(_) => None,
         };
-        self.open_current(&found, from)?;
+        let next = begin.cursor.filter(|_| is_proved).and_then(|cursor| cursor.next);
+        self.open_current(&found, from, next)?;
         Ok(match answer {
             Answer::AtItsOwn => None,
             Answer::AtStartOf(sequence) => {
@@ -208,6 +210,7 @@ impl Copy {
         &mut self,
         found: &Found,
         from: Option<Place>,
+        next: Option<u64>,
     ) -> Result<(), ListenError> {
         let Some(standby) = &mut self.standby else { return Err(not_connected()) };
         let Some(size) = found.size else { return Ok(()) };
@@ -236,7 +239,8 @@ impl Copy {
             end: size,
             reached: known,
             synced_to: size,
-            next: None,
+            next,
+            is_noted: false,
         });
         Ok(())
     }
@@ -316,6 +320,7 @@ impl Copy {
             Ok(count) => {
                 let start = current.end;
                 current.end += count as u64;
+                current.is_noted = false;
                 let at = Place { offset: start, ..place };
                 self.checksum.add(at, &fresh[..count]);
                 if count < fresh.len() {
@@ -448,7 +453,7 @@ impl Copy {
 
     fn not_yet(&self, what: &str) -> ListenError {
         let standby = &self.settings.address;
-        ListenError::Retry(format!("{standby} needs longer than usual to {what}"))
+        ListenError::Busy(format!("{standby} needs longer than usual to {what}"))
     }
 
     fn diverged(&self, place: Place, at: u64, name: &str) -> ListenError {
@@ -472,23 +477,6 @@ impl Copy {
              start of a later journal",
             self.settings.address, place.sequence, place.offset, place.sequence
         ))
-    }
-}
-
-impl Checksum {
-    /// Adds bytes that are not in it yet.
-    fn add(&mut self, place: Place, bytes: &[u8]) {
-        if self.sequence != place.sequence || self.bytes == 0 {
-            *self = Self { sequence: place.sequence, ..Self::default() };
-        }
-        if self.bytes == 0 {
-            self.is_numbered = Head::read(bytes).number().is_some();
-        }
-        let end = place.offset + bytes.len() as u64;
-        if place.offset <= self.bytes && end > self.bytes {
-            self.hash.update(&bytes[(self.bytes - place.offset) as usize..]);
-            self.bytes = end;
-        }
     }
 }
 

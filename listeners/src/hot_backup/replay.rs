@@ -1,15 +1,24 @@
 //! The lane that has whole transactions applied on the standby.
 //!
 //! Records wait in memory until their transaction is closed; then they go, many
-//! transactions together, to one run of the command. When it has ended with 0,
-//! the place behind them is written to the file `applied` on the standby, which
-//! says where to go on: so it stands beside the database that it is about.
+//! transactions together, to one run of the command. When it has ended with 0, the
+//! place behind them stands in the file `applied` on the standby, which says where
+//! to go on: so it stands beside the database that it is about.
+//!
+//! `replay/queue.rs` sorts records into transactions, `replay/run.rs` has them
+//! applied, `replay/applied.rs` is that file.
 
-use super::standby::Standby;
-use crate::ssh::{Bounds, Exec, Exit, Failure, Settings};
-use p4journal::{Op, Record, Step, Transactions};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+mod applied;
+mod link;
+mod queue;
+mod run;
+
+pub(super) use queue::Queue;
+
+use crate::ssh::Settings;
+use applied::{Applied, Seen};
+use link::Link;
+use run::{APPLIED, APPLIED_BYTES_MAX, Runner};
 use std::time::{Duration, Instant};
 use tripline_api::{Begin, Cursor, Entry, Flushed, ListenError, Listener, Place, View};
 
@@ -17,105 +26,65 @@ use tripline_api::{Begin, Cursor, Entry, Flushed, ListenError, Listener, Place, 
 const PATIENCE: Duration = Duration::from_secs(2);
 /// So many bytes wait for a run of the command; one transaction may be longer.
 const QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// The longest transaction.
-const TRANSACTION_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// What the command says: the end of it goes into a message.
-const OUTPUT_BYTES_MAX: usize = 4 * 1024;
-/// How much of the input waits in the connection.
-const INPUT_BYTES_MAX: usize = 1024 * 1024;
-/// How long a command may take no input.
-const STALL_MAX: Duration = Duration::from_secs(24 * 3600);
-/// The file with the place up to which everything is applied.
-const APPLIED: &str = "applied";
-const APPLIED_BYTES_MAX: u64 = 4096;
 
 /// The listener.
 pub(super) struct Replay {
-    settings: Settings,
-    argv: Vec<String>,
-    exclude_tables: Vec<String>,
-    standby: Option<Standby>,
-    /// Records of transactions that are closed, and the place behind them.
-    queue: Vec<u8>,
-    queued_to: Option<Place>,
-    /// Records since the last marker, and of processes that go on later.
-    open: Vec<u8>,
-    paused: BTreeMap<u64, Vec<u8>>,
-    transactions: Transactions,
-    run: Option<Run>,
-    /// The end of a run that ended well, which the standby may not know yet.
-    done: Option<Place>,
-    /// Everything before it is applied, and what comes again is passed over.
+    link: Link,
+    runner: Runner,
+    queue: Queue,
+    /// What stands in the file `applied`, where it is there.
+    there: Option<Vec<u8>>,
+    /// Up to where everything is applied.
     applied: Option<Place>,
-    /// The journal that came last.
-    sequence: Option<u64>,
-    /// Everything listened to at the flush that is under way.
-    mark: Option<Place>,
-    /// The end of what was listened to.
+    /// What comes again up to there was applied or is about to be: it is passed over,
+    /// and must be what it was.
+    passed: Option<Applied>,
+    /// Some of it came.
+    is_passing: bool,
+    /// The first place that was to be applied, where nothing says so yet.
+    first: Option<Place>,
+    /// The end of what was listened to, and that at the flush that is under way.
     reached: Option<Place>,
-}
-
-/// One run of the command.
-struct Run {
-    exec: Exec,
-    input: Vec<u8>,
-    pushed: usize,
-    to: Place,
+    mark: Option<Place>,
 }
 
 impl Replay {
-    pub(super) fn new(
-        settings: Settings,
-        argv: Vec<String>,
-        exclude_tables: Vec<String>,
-    ) -> Self {
+    pub(super) const fn new(settings: Settings, argv: Vec<String>, queue: Queue) -> Self {
         Self {
-            settings,
-            argv,
-            exclude_tables,
-            standby: None,
-            queue: Vec::new(),
-            queued_to: None,
-            open: Vec::new(),
-            paused: BTreeMap::new(),
-            transactions: Transactions::new(),
-            run: None,
-            done: None,
+            link: Link::new(settings),
+            runner: Runner::new(argv),
+            queue,
+            there: None,
             applied: None,
-            sequence: None,
-            mark: None,
+            passed: None,
+            is_passing: false,
+            first: None,
             reached: None,
+            mark: None,
         }
     }
 }
 
 impl Listener for Replay {
     fn begin(&mut self, begin: &Begin<'_>) -> Result<Option<Cursor>, ListenError> {
-        self.forget();
-        let begun = self.applied_there();
-        if begun.is_err() {
-            self.standby = None;
-        }
-        let place = begin.cursor.map(|cursor| cursor.place);
+        self.queue.clear();
+        (self.applied, self.passed, self.first) = (None, None, None);
+        (self.reached, self.mark, self.is_passing) = (None, None, false);
+        let Some(there) =
+            self.link.ask(|standby| standby.get(APPLIED, APPLIED_BYTES_MAX))?
+        else {
+            return Err(self.connecting());
+        };
+        // A person knows better than the file, and than what is under way.
+        let of_run = there.as_deref().filter(|_| !begin.set_by_hand);
+        let under_way =
+            self.runner.begin(&mut self.link, of_run, self.queue.exclude_tables())?;
+        let Some(under_way) = under_way else { return Err(self.connecting()) };
+        self.there = there;
         if begin.set_by_hand {
-            // A person knows better than the file.
-            return begun.map(|_| None);
+            return Ok(None);
         }
-        match (begun?, place) {
-            (Some(there), _) => {
-                self.applied = Some(there);
-                Ok(Some(Cursor::unproved(there)))
-            }
-            (None, Some(place)) if place > Place::start_of(place.era, place.sequence) => {
-                Err(ListenError::Stop(format!(
-                    "the standby {} does not say any more what is applied there: its \
-                     file `{APPLIED}` is gone. Say with `tripline where CONFIG --set {} \
-                     {} checkpoint:N` which checkpoint its database was made from",
-                    self.settings.address, "LISTENER.replay", begin.source
-                )))
-            }
-            (None, _) => Ok(None),
-        }
+        self.resume(begin, under_way)
     }
 
     fn listen(&mut self, entries: &View<'_>) -> Result<(), ListenError> {
@@ -125,12 +94,20 @@ impl Listener for Replay {
             self.go_on(until)?;
         }
         if self.queue.len() >= QUEUE_BYTES_MAX {
-            return Err(ListenError::Retry(format!(
-                "{} is busy on the standby",
-                self.argv[0]
-            )));
+            let program = self.runner.program();
+            return Err(ListenError::Busy(format!("{program} is busy on the standby")));
         }
-        entries.entries().try_for_each(|entry| self.take(&entry))?;
+        let mut last = None;
+        for entry in entries.entries() {
+            if self.is_new(&entry)? {
+                self.first.get_or_insert(entry.place);
+                self.queue.push(&entry)?;
+                last = Some(entry);
+            }
+        }
+        if last.is_some() {
+            self.queue.end_batch(entries.batch().end, last.as_ref());
+        }
         self.reached = Some(entries.batch().end.place);
         self.go_on(Instant::now())
     }
@@ -143,13 +120,18 @@ impl Listener for Replay {
     fn is_flushed(&mut self) -> Result<bool, ListenError> {
         self.go_on(Instant::now())?;
         let Some(mark) = self.mark else { return Ok(true) };
-        let is_empty =
-            self.run.is_none() && self.queue.is_empty() && self.open.is_empty();
-        let is_applied = is_empty || self.applied.is_some_and(|applied| applied >= mark);
+        let is_all =
+            self.runner.is_idle() && self.queue.is_empty() && self.queue.is_closed();
+        let is_applied = is_all || self.applied.is_some_and(|applied| applied >= mark);
         if is_applied {
             self.mark = None;
         }
         Ok(is_applied)
+    }
+
+    /// A run goes on without us, and what came of it is found at the next start.
+    fn arrives_soon(&self) -> bool {
+        false
     }
 
     fn no_data(&mut self, _: bool) -> Result<(), ListenError> {
@@ -158,314 +140,134 @@ impl Listener for Replay {
 }
 
 impl Replay {
-    fn forget(&mut self) {
-        self.queue.clear();
-        self.abandon();
-        self.queued_to = None;
-        (self.run, self.mark, self.reached, self.applied) = (None, None, None, None);
-        self.sequence = None;
-    }
-
-    /// What the standby says is applied.
-    fn applied_there(&mut self) -> Result<Option<Place>, ListenError> {
-        self.connected()?;
-        if let Some(done) = self.done {
-            self.write_applied(done)?;
-        }
-        let standby = self.connected()?;
-        let Some(text) = standby.get(APPLIED, APPLIED_BYTES_MAX)? else {
-            return Ok(None);
+    /// Says where to begin, given what is applied and what is under way.
+    fn resume(
+        &mut self,
+        begin: &Begin<'_>,
+        under_way: Option<Applied>,
+    ) -> Result<Option<Cursor>, ListenError> {
+        let place = begin.cursor.map(|cursor| cursor.place);
+        let Some(text) = &self.there else {
+            return match place {
+                Some(place) if place > Place::start_of(place.era, place.sequence) => {
+                    Err(ListenError::Stop(format!(
+                        "the standby {} does not say any more what is applied there: its \
+                         file `{APPLIED}` is gone. {}",
+                        self.link.settings.address,
+                        set_it(begin)
+                    )))
+                }
+                _ => Ok(None),
+            };
         };
-        match serde_json::from_slice::<Applied>(&text) {
-            Ok(applied) => Ok(Some(applied.place())),
-            Err(error) => Err(ListenError::Stop(format!(
-                "{} on the standby {} does not say what is applied: {error}. Say it with \
-                 `tripline where CONFIG --set`, after removing that file",
-                standby.path(APPLIED),
-                standby.name
-            ))),
+        let applied = Applied::read(text).map_err(|error| {
+            ListenError::Stop(format!(
+                "the file `{APPLIED}` on the standby {} does not say what is applied: \
+                 {error}. Remove it. {}",
+                self.link.settings.address,
+                set_it(begin)
+            ))
+        })?;
+        let there = applied.place();
+        // The record that proves it comes once more.
+        let since = applied.since();
+        self.applied = Some(there);
+        self.passed = under_way.or(Some(applied));
+        match place {
+            // It has a proof of its own there, or comes through there.
+            Some(place) if place <= there => Ok(None),
+            _ => Ok(Some(Cursor::unproved(since))),
         }
     }
 
-    fn connected(&mut self) -> Result<&mut Standby, ListenError> {
-        let until = Instant::now() + PATIENCE;
-        let mut standby = match self.standby.take() {
-            Some(standby) => standby,
-            None => Standby::begin(&self.settings)?,
-        };
-        match standby.connect(until)? {
-            true => Ok(self.standby.insert(standby)),
-            false => {
-                self.standby = Some(standby);
-                let why = format!("still connecting to {}", self.settings.address);
-                Err(ListenError::Retry(why))
+    /// Whether an entry is neither applied nor about to be.
+    fn is_new(&mut self, entry: &Entry<'_>) -> Result<bool, ListenError> {
+        let Some(passed) = &self.passed else { return Ok(true) };
+        match passed.see(entry) {
+            Seen::Before => {
+                self.is_passing = true;
+                return Ok(false);
             }
-        }
-    }
-
-    fn take(&mut self, entry: &Entry<'_>) -> Result<(), ListenError> {
-        let end = entry.end();
-        if self.applied.is_some_and(|applied| end <= applied) {
-            return Ok(());
-        }
-        if self.sequence.replace(entry.place.sequence) != Some(entry.place.sequence) {
-            // What the journal before left open was never committed.
-            self.abandon();
-        }
-        let marker = matches!(Op::of(entry.bytes), Some(Op::Ex | Op::Mx | Op::Nx));
-        let record = if marker { Record::parse(entry.bytes).ok() } else { None };
-        let step = record.as_ref().map(|record| self.transactions.see(record));
-        if step.is_none() {
-            self.transactions.see_inside();
-        }
-        if let Some(Step::Abandoned { .. }) = step {
-            (self.open, self.paused) = (Vec::new(), BTreeMap::new());
-        }
-        if !self.is_excluded(entry) {
-            let held: usize = self.paused.values().map(Vec::len).sum();
-            if held + self.open.len() + entry.bytes.len() > TRANSACTION_BYTES_MAX {
-                return Err(ListenError::Stop(format!(
-                    "the transactions that are open at {} have more than \
-                     {TRANSACTION_BYTES_MAX} bytes: replay that journal by hand, and set \
-                     the cursor behind it",
-                    entry.id()
-                )));
+            Seen::Proves => {
+                (self.passed, self.is_passing) = (None, false);
+                return Ok(false);
             }
-            self.open.extend_from_slice(entry.bytes);
-        }
-        match step {
-            // Records carry no process: the marker behind them does.
-            Some(Step::Paused(by)) => {
-                self.paused.entry(by.pid).or_default().append(&mut self.open);
+            Seen::Behind if !self.is_passing => {
+                self.passed = None;
+                return Ok(true);
             }
-            Some(Step::Ended(by)) => {
-                let mut before = self.paused.remove(&by.pid).unwrap_or_default();
-                self.queue.append(&mut before);
-                self.queue.append(&mut self.open);
-            }
-            _ => {}
+            Seen::Behind | Seen::Differs => {}
         }
-        if self.transactions.is_settled() {
-            self.queue.append(&mut self.open);
-            self.queued_to = Some(end);
-        }
-        Ok(())
-    }
-
-    /// What is open will never be closed.
-    fn abandon(&mut self) {
-        self.open.clear();
-        self.paused.clear();
-        self.transactions = Transactions::new();
-    }
-
-    fn is_excluded(&self, entry: &Entry<'_>) -> bool {
-        if self.exclude_tables.is_empty() {
-            return false;
-        }
-        let record = entry.record();
-        let table = record.as_ref().and_then(Record::table);
-        table.is_some_and(|table| self.exclude_tables.iter().any(|it| it == table))
+        let Place { sequence, offset, .. } = passed.place();
+        Err(ListenError::Stop(format!(
+            "what is applied at the standby {} up to journal {sequence} offset {offset} is \
+             not what the source has there: the server was restored, perhaps. Make the \
+             standby's database from a checkpoint, then say which with `tripline where \
+             CONFIG --set LISTENER.replay SOURCE checkpoint:N`",
+            self.link.settings.address
+        )))
     }
 
     /// Goes on with the run, or begins one.
     fn go_on(&mut self, until: Instant) -> Result<(), ListenError> {
-        if self.run.is_none() {
-            self.begin_run()?;
+        if let Some(applied) = self.runner.go_on(&mut self.link, until)? {
+            self.is_applied_to(&applied);
         }
-        self.stay_connected()?;
-        let Some(run) = &mut self.run else { return Ok(()) };
-        match run.go_on(until) {
-            Ok(None) => Ok(()),
-            Ok(Some(Exit::Status(0))) if run.has_read_all() => {
-                let to = run.to;
-                self.run = None;
-                // Should the connection fail now, it is written by the next one.
-                self.done = Some(to);
-                self.write_applied(to)
-            }
-            Ok(Some(Exit::Status(0))) => {
-                let program = &self.argv[0];
-                self.run = None;
-                Err(ListenError::Lost(format!(
-                    "{program} ended well, and did not read all of its input: nothing of \
-                     it counts as applied"
-                )))
-            }
-            Ok(Some(exit)) => Err(self.failed(&exit)),
-            Err(failure) => {
-                self.run = None;
-                Err(lost(failure))
-            }
+        if !self.runner.is_idle() || self.queue.is_empty() {
+            self.link.stay();
+            return Ok(());
         }
-    }
-
-    fn begin_run(&mut self) -> Result<(), ListenError> {
-        let Some(to) = self.queued_to.take() else { return Ok(()) };
-        let input = std::mem::take(&mut self.queue);
+        if self.link.standby()?.is_none() {
+            return Ok(());
+        }
+        let first = self.first.unwrap_or_default();
+        let from = match self.there.clone() {
+            Some(from) => from,
+            // The database was made from a checkpoint, and that is where it begins.
+            None => {
+                let from = Applied::at(first).text();
+                self.say_applied(&from)?;
+                from
+            }
+        };
+        let Some((input, to)) = self.queue.take() else { return Ok(()) };
         if input.is_empty() {
             // Everything in it was excluded.
-            return self.write_applied(to);
+            self.say_applied(&to.text())?;
+            self.is_applied_to(&to);
+            return Ok(());
         }
-        let bounds = Bounds {
-            input_bytes_max: INPUT_BYTES_MAX,
-            output_bytes_max: OUTPUT_BYTES_MAX,
-            time: None,
-            // A database may be locked for hours; that the connection lives is seen by
-            // SSH itself.
-            stall: STALL_MAX,
-        };
-        let exec = self.settings.transport().and_then(|mut transport| {
-            Exec::begin(&mut *transport, &self.argv, &self.settings, bounds)
-        });
-        match exec {
-            Ok(exec) => {
-                self.run = Some(Run { exec, input, pushed: 0, to });
+        self.runner.send(&mut self.link, from, input, to)
+    }
+
+    fn say_applied(&mut self, text: &[u8]) -> Result<(), ListenError> {
+        let said = self.link.ask(|standby| {
+            standby.make_home()?;
+            standby.put(APPLIED, text)
+        })?;
+        match said {
+            Some(()) => {
+                self.there = Some(text.to_vec());
                 Ok(())
             }
-            Err(failure) => Err(lost(failure)),
+            None => Err(self.connecting()),
         }
     }
 
-    /// Everything before the place is applied: says so on the standby.
-    fn write_applied(&mut self, to: Place) -> Result<(), ListenError> {
-        let text = serde_json::to_string(&Applied::of(to)).unwrap_or_default();
-        let put = match self.connected() {
-            Ok(standby) => standby.put(APPLIED, format!("{text}\n").as_bytes()),
-            // What is done is done again.
-            Err(ListenError::Retry(why)) => return Err(ListenError::Lost(why)),
-            Err(error) => return Err(error),
-        };
-        if let Err(failure) = put {
-            self.standby = None;
-            return Err(lost(failure));
-        }
-        (self.applied, self.done) = (Some(to), None);
-        Ok(())
+    fn is_applied_to(&mut self, applied: &Applied) {
+        self.applied = Some(applied.place());
+        self.there = Some(applied.text());
     }
 
-    fn stay_connected(&mut self) -> Result<(), ListenError> {
-        let Some(standby) = &mut self.standby else { return Ok(()) };
-        if standby.sftp.turn(Instant::now()).is_err() {
-            // It is called again when there is something to say.
-            self.standby = None;
-        }
-        Ok(())
-    }
-
-    /// The command ended, and not well.
-    fn failed(&mut self, exit: &Exit) -> ListenError {
-        let said = self.run.take().map(|run| run.said()).unwrap_or_default();
-        let how = match exit {
-            Exit::Status(code) => format!("ended with {code}"),
-            Exit::Signal(name) => format!("was ended by signal {name}"),
-            Exit::Unknown => "ended, and nobody knows how".to_owned(),
-        };
-        let (program, standby) = (&self.argv[0], &self.settings.address);
-        ListenError::Lost(format!("{program} on the standby {standby} {how}{said}"))
+    fn connecting(&self) -> ListenError {
+        ListenError::Busy(format!("still connecting to {}", self.link.settings.address))
     }
 }
 
-impl Run {
-    fn go_on(&mut self, until: Instant) -> Result<Option<Exit>, Failure> {
-        if self.pushed < self.input.len() {
-            self.pushed += self.exec.push(&self.input[self.pushed..], until)?;
-        }
-        if self.pushed == self.input.len() {
-            self.exec.end_input();
-        }
-        self.exec.turn(until)
-    }
-
-    /// Whether everything was sent, as far as that can be told.
-    const fn has_read_all(&self) -> bool {
-        self.pushed == self.input.len() && self.exec.waiting() == 0
-    }
-
-    /// The end of what the command said.
-    fn said(&self) -> String {
-        let errors = self.exec.errors().shown();
-        let said = if errors.is_empty() { self.exec.output().shown() } else { errors };
-        if said.is_empty() { String::new() } else { format!(": {said}") }
-    }
-}
-
-/// The file `applied`.
-#[derive(Serialize, Deserialize)]
-struct Applied {
-    sequence: u64,
-    offset: u64,
-    line: u64,
-    #[serde(default)]
-    era: u64,
-}
-
-impl Applied {
-    const fn of(place: Place) -> Self {
-        let Place { era, sequence, offset, line } = place;
-        Self { sequence, offset, line, era }
-    }
-
-    const fn place(&self) -> Place {
-        let Self { era, sequence, offset, line } = *self;
-        Place { era, sequence, offset, line }
-    }
-}
-
-fn lost(failure: Failure) -> ListenError {
-    match ListenError::from(failure) {
-        ListenError::Retry(why) => ListenError::Lost(why),
-        error => error,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::ssh::Address;
-    use crate::testing::Feed;
-
-    /// What is queued of these journals, and up to where.
-    fn queued(journals: &[&[u8]]) -> (String, Option<Place>) {
-        let address = Address::try_from("ssh://a@b/c".to_owned()).unwrap();
-        let argv = vec!["apply".to_owned()];
-        let mut replay = Replay::new(Settings::new(address), argv, Vec::new());
-        let mut feed = Feed::new("p4");
-        for (index, bytes) in journals.iter().enumerate() {
-            feed = feed.journal(index as u64 + 1, bytes);
-        }
-        for batch in feed.batches(None, usize::MAX) {
-            batch.view().entries().for_each(|entry| replay.take(&entry).unwrap());
-        }
-        (String::from_utf8(replay.queue).unwrap(), replay.queued_to)
-    }
-
-    #[test]
-    fn what_one_process_commits_does_not_wait_for_another_nor_go_with_it() {
-        let journal = b"@pv@ 0 @db.x@ 1 \n@mx@ 7 1\n@pv@ 0 @db.x@ 2 \n@ex@ 8 2\n\
-            @nx@ 7 99 @58@ 0 0 0 0 0 @1666@ @/p4@ @@ @@ @@ \n@pv@ 0 @db.x@ 3 \n@ex@ 9 3\n";
-        let (queue, to) = queued(&[journal]);
-        assert!(queue.contains("@db.x@ 2 \n@ex@ 8 2\n"), "{queue}");
-        assert!(queue.ends_with("@db.x@ 3 \n@ex@ 9 3\n"), "{queue}");
-        assert!(!queue.contains("@db.x@ 1"), "it was never committed: {queue}");
-        assert_eq!(to.map(|place| place.offset), Some(journal.len() as u64));
-    }
-
-    #[test]
-    fn what_goes_on_later_is_committed_in_one_piece() {
-        let journal = b"@pv@ 0 @db.x@ 1 \n@mx@ 7 1\n@pv@ 0 @db.x@ 2 \n@ex@ 8 2\n\
-            @pv@ 0 @db.x@ 3 \n@ex@ 7 3\n@pv@ 0 @db.x@ 4 \n";
-        let (queue, to) = queued(&[journal]);
-        let order: Vec<_> = queue.lines().filter(|line| line.contains("db.x")).collect();
-        assert_eq!(order, ["@pv@ 0 @db.x@ 2 ", "@pv@ 0 @db.x@ 1 ", "@pv@ 0 @db.x@ 3 "]);
-        let open = b"@pv@ 0 @db.x@ 4 \n".len() as u64;
-        assert_eq!(to.map(|place| place.offset), Some(journal.len() as u64 - open));
-    }
-
-    #[test]
-    fn what_a_journal_left_open_is_not_committed_by_the_next() {
-        let (queue, _) =
-            queued(&[b"@pv@ 0 @db.x@ 1 \n", b"@pv@ 0 @db.x@ 2 \n@ex@ 8 2\n"]);
-        assert_eq!(queue, "@pv@ 0 @db.x@ 2 \n@ex@ 8 2\n");
-    }
+fn set_it(begin: &Begin<'_>) -> String {
+    format!(
+        "Say with `tripline where CONFIG --set LISTENER.replay {} checkpoint:N` which \
+         checkpoint its database was made from",
+        begin.source
+    )
 }

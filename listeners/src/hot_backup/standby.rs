@@ -5,6 +5,8 @@
 //! | `journal`          | the journal that is being written                   |
 //! | `journal.N`        | a finished one                                      |
 //! | `journal.N.sha256` | its checksum, as `sha256sum -c` reads it            |
+//! | `applied`          | up to where everything is applied, with `replay`    |
+//! | `replay.…`         | of the run of its command, see `replay/run.rs`      |
 //! | `….tmp`            | a file that was being written when something broke  |
 //!
 //! Every change here can be broken off anywhere: the next connection finds out
@@ -12,10 +14,11 @@
 
 use super::resume::Holdings;
 use crate::ssh::{
-    Attributes, Code, Extension, Failure, FileId, FromAnswer, Kind, Open, Settings, Sftp,
-    Taken, Ticket,
+    Attributes, Code, Extension, Failure, FileId, FromAnswer, Kind, Name, Open, Settings,
+    Sftp, Taken, Ticket,
 };
 use p4journal::Head;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 use tripline_api::ListenError;
 
@@ -77,8 +80,7 @@ impl Standby {
         };
         let names = match list(self) {
             Err(failure) if failure.kind() == Kind::Refused(Code::NoSuchFile) => {
-                let ticket = self.sftp.make_directory(&self.directory, 0o700);
-                self.ask(&ticket)?;
+                self.make_home()?;
                 list(self)?
             }
             names => names?,
@@ -161,7 +163,16 @@ impl Standby {
     }
 
     fn read_head(&mut self, file: FileId, size: u64) -> Result<Vec<u8>, Failure> {
-        let mut reading = self.sftp.read(file, 0..size.min(HEAD_BYTES));
+        self.read_range(file, 0..size.min(HEAD_BYTES))
+    }
+
+    /// Reads a small part of a file.
+    pub(super) fn read_range(
+        &mut self,
+        file: FileId,
+        range: Range<u64>,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut reading = self.sftp.read(file, range);
         let mut head = Vec::new();
         let until = Instant::now() + ANSWER_MAX;
         loop {
@@ -220,15 +231,20 @@ impl Standby {
             let ticket = self.sftp.remove(self.path(&temporary));
             self.ask(&ticket)?;
         }
-        let file = self.open(&temporary, Open::NEW)?;
+        self.write_new(&temporary, bytes)?;
+        self.rename(&temporary, name)
+    }
+
+    /// Makes a small file; its bytes are durable, its name is not.
+    pub(super) fn write_new(&mut self, name: &str, bytes: &[u8]) -> Result<(), Failure> {
+        let file = self.open(name, Open::NEW)?;
         let until = Instant::now() + ANSWER_MAX;
         if self.sftp.push(file, 0, bytes, until)? < bytes.len() {
             return Err(self.too_slow());
         }
         let ticket = self.sftp.sync(file);
         self.ask(&ticket)?;
-        self.close(file)?;
-        self.rename(&temporary, name)
+        self.close(file)
     }
 
     /// The bytes of a small file, where it is there; no more than `most`.
@@ -247,6 +263,71 @@ impl Standby {
         let head = self.read_head(file, most)?;
         self.close(file)?;
         Ok(Some(head))
+    }
+
+    /// The last bytes of a file, no more than `most`; none where it is not there.
+    pub(super) fn get_end(&mut self, name: &str, most: u64) -> Result<Vec<u8>, Failure> {
+        let file = match self.open(name, Open::READ) {
+            Ok(file) => file,
+            Err(failure) if failure.kind() == Kind::Refused(Code::NoSuchFile) => {
+                return Ok(Vec::new());
+            }
+            Err(failure) => return Err(failure),
+        };
+        let size = self.size_of(file)?;
+        let end = self.read_range(file, size.saturating_sub(most)..size)?;
+        self.close(file)?;
+        Ok(end)
+    }
+
+    /// The names of all that is there, those that are text; none where there is no
+    /// directory yet.
+    pub(super) fn names(&mut self) -> Result<Vec<String>, Failure> {
+        let ticket = self.sftp.list(&self.directory);
+        let names = match self.ask(&ticket) {
+            Err(failure) if failure.kind() == Kind::Refused(Code::NoSuchFile) => {
+                return Ok(Vec::new());
+            }
+            names => names?,
+        };
+        let text = |name: Name| String::from_utf8(name.name).ok();
+        Ok(names.into_iter().filter_map(text).collect())
+    }
+
+    /// Makes the standby's directory where it is missing; another lane may do so too.
+    pub(super) fn make_home(&mut self) -> Result<(), Failure> {
+        let ticket = self.sftp.lstat(&self.directory);
+        match self.ask(&ticket) {
+            Err(failure) if failure.kind() == Kind::Refused(Code::NoSuchFile) => {}
+            looked => return looked.map(|_| ()),
+        }
+        let ticket = self.sftp.make_directory(&self.directory, 0o700);
+        let made = self.ask(&ticket);
+        let ticket = self.sftp.lstat(&self.directory);
+        self.ask(&ticket).map(|_| ()).or(made)
+    }
+
+    pub(super) fn make_directory(&mut self, name: &str) -> Result<(), Failure> {
+        let ticket = self.sftp.make_directory(self.path(name), 0o700);
+        self.ask(&ticket)
+    }
+
+    /// Removes a directory of ours and these files in it, as far as they are there.
+    pub(super) fn remove_parts(
+        &mut self,
+        directory: &str,
+        parts: &[&str],
+    ) -> Result<(), Failure> {
+        let is_gone = |result: Result<(), Failure>| match result {
+            Err(failure) if failure.kind() == Kind::Refused(Code::NoSuchFile) => Ok(()),
+            result => result,
+        };
+        for part in parts {
+            let ticket = self.sftp.remove(self.path(&format!("{directory}/{part}")));
+            is_gone(self.ask(&ticket))?;
+        }
+        let ticket = self.sftp.remove_directory(self.path(directory));
+        is_gone(self.ask(&ticket))
     }
 
     /// Whether there is nothing but NULs in a file from here on.
@@ -284,8 +365,14 @@ impl Standby {
         self.sync_names()
     }
 
-    fn sync_names(&mut self) -> Result<(), Failure> {
+    pub(super) fn sync_names(&mut self) -> Result<(), Failure> {
         let ticket = self.sftp.sync_directory(&self.directory);
+        self.ask(&ticket)
+    }
+
+    /// Makes the names in a directory of ours durable.
+    pub(super) fn sync_names_in(&mut self, name: &str) -> Result<(), Failure> {
+        let ticket = self.sftp.sync_directory(self.path(name));
         self.ask(&ticket)
     }
 

@@ -118,16 +118,16 @@ impl Host {
 
     fn config(&self, plan: &Plan, is_root: bool) -> String {
         let at = |name| self.directory.join(name).display().to_string();
-        let mut config = format!(
-            "HostKey {}\nAuthorizedKeysFile {}\nSubsystem sftp internal-sftp\n\
+        // What comes first counts.
+        let mut config = plan.config.clone();
+        config += &format!(
+            "\nHostKey {}\nAuthorizedKeysFile {}\nSubsystem sftp internal-sftp\n\
              UsePAM no\nStrictModes no\nPermitRootLogin prohibit-password\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nUseDNS no\n\
              PrintMotd no\nPidFile none\nLogLevel VERBOSE\n",
             at("host"),
             at("authorized_keys"),
         );
-        config += &plan.config;
-        config += "\n";
         if plan.access == Access::Files {
             config += "ForceCommand internal-sftp\nDisableForwarding yes\n";
             if is_root {

@@ -5,6 +5,7 @@ mod cuts;
 mod ground;
 mod operations;
 mod proxy;
+mod rekey;
 mod speed;
 mod trouble;
 mod trust;

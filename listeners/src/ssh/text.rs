@@ -59,7 +59,7 @@ impl Captured {
         self.dropped + self.bytes.len().saturating_sub(self.max) as u64
     }
 
-    pub(super) fn push(&mut self, bytes: &[u8]) {
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
         let skipped = bytes.len().saturating_sub(self.max);
         self.bytes.extend_from_slice(&bytes[skipped..]);
         self.dropped += skipped as u64;

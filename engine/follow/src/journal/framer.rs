@@ -20,9 +20,12 @@ pub(crate) struct Framer {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    /// How many of them the current `spans` cover.
+    /// How many of them the entries cover.
     framed: usize,
+    /// What was split: first the entries that are handed out, then those held back.
     spans: Vec<Span>,
+    /// How many of the spans are entries.
+    ready: usize,
     marks: Vec<Mark>,
     splitter: Splitter,
     trailer: Trailer,
@@ -34,8 +37,21 @@ pub(crate) struct Framer {
     /// is more of it.
     in_cut_record: bool,
     record_bytes_max: usize,
-    /// Entries end where every transaction is closed.
-    holds_open: bool,
+    /// Where entries are to end where every transaction is closed: what is known
+    /// of those that are open.
+    held: Option<Held>,
+}
+
+/// What was seen of the spans while open transactions are held back, so that
+/// each record is looked at once, however long its transaction gets.
+#[derive(Debug, Default)]
+struct Held {
+    transactions: Transactions,
+    trailer: Trailer,
+    /// So many spans were looked at.
+    seen: usize,
+    /// Behind so many of them, no transaction is open.
+    closed: usize,
 }
 
 impl Framer {
@@ -46,6 +62,7 @@ impl Framer {
             end: 0,
             framed: 0,
             spans: Vec::new(),
+            ready: 0,
             marks: Vec::new(),
             splitter: Splitter::new(),
             trailer: Trailer::new(),
@@ -53,14 +70,14 @@ impl Framer {
             before: Vec::new(),
             in_cut_record: false,
             record_bytes_max: record_bytes_max.max(BLOCK_BYTES),
-            holds_open: false,
+            held: None,
         }
     }
 
     /// From now on, what belongs to a transaction that is still open is held
-    /// back, up to the length of the longest record.
-    pub(crate) const fn hold_open(&mut self) {
-        self.holds_open = true;
+    /// back, up to [`HELD_RECORDS_MAX`] times the length of the longest record.
+    pub(crate) fn hold_open(&mut self) {
+        self.held = Some(Held { trailer: self.trailer, ..Held::default() });
     }
 
     /// Begins anew at a place, which must be where a record starts; `before`
@@ -68,7 +85,7 @@ impl Framer {
     pub(crate) fn restart(&mut self, place: Place, before: &[u8]) {
         self.start = 0;
         self.end = 0;
-        self.framed = 0;
+        (self.framed, self.ready) = (0, 0);
         self.spans.clear();
         self.marks.clear();
         self.splitter.reset();
@@ -80,6 +97,9 @@ impl Framer {
         // The place may lie inside a trailer.
         for record in records_in(before) {
             self.trailer.see(record);
+        }
+        if self.held.is_some() {
+            self.hold_open();
         }
     }
 
@@ -93,7 +113,8 @@ impl Framer {
             self.start = 0;
         }
         if self.end == self.buffer.len() {
-            let length = (self.buffer.len() * 2).max(BLOCK_BYTES);
+            let more = self.buffer.len().clamp(BLOCK_BYTES, GROWTH_BYTES_MAX);
+            let length = self.buffer.len() + more;
             self.buffer.resize(length, 0);
         } else if self.end < BLOCK_BYTES && self.buffer.len() > BLOCK_BYTES {
             // A giant record is over: give its memory back.
@@ -112,22 +133,24 @@ impl Framer {
     /// `more` bytes waiting to be read, the entries end with a transaction
     /// when they can.
     pub(crate) fn frame(&mut self, more: bool) -> bool {
-        self.frame_until(more, self.holds_open)
+        self.split();
+        self.choose(more, true)
     }
 
     /// Frames what was held back: the file is over, and what is open in it will
     /// never be closed.
     pub(crate) fn release(&mut self) -> bool {
-        self.frame_until(false, false)
+        self.split();
+        self.choose(false, false)
     }
 
-    fn frame_until(&mut self, more: bool, holds_open: bool) -> bool {
-        let bytes = &self.buffer[self.start..self.end];
+    /// Splits what was not split yet.
+    fn split(&mut self) {
         if self.in_cut_record {
-            self.frame_cut_record();
-            return !self.spans.is_empty();
+            return;
         }
-        let mut at = 0;
+        let bytes = &self.buffer[self.start..self.end];
+        let mut at = self.spans.last().map_or(0, |span| span.end as usize);
         while let Some(piece) = self.splitter.next(&bytes[at..]) {
             let record = &bytes[at..at + piece.len];
             at += piece.len;
@@ -138,32 +161,58 @@ impl Framer {
                 incomplete: !piece.whole,
             });
         }
-        if self.spans.is_empty() && bytes.len() >= self.record_bytes_max {
-            self.cut_record();
-        } else if holds_open {
-            self.end_on_commit();
-        } else if more {
-            self.end_on_transaction();
+    }
+
+    /// Chooses which of the spans are entries now; returns whether there is one.
+    fn choose(&mut self, more: bool, may_hold: bool) -> bool {
+        if self.in_cut_record {
+            self.frame_cut_record();
+            return self.ready > 0;
         }
-        self.framed = self.spans.last().map_or(0, |span| span.end as usize);
+        let length = self.end - self.start;
+        if self.spans.is_empty() && length >= self.record_bytes_max {
+            self.cut_record();
+        } else if self.held.is_some() {
+            self.end_on_commit(may_hold);
+        } else {
+            if more {
+                self.end_on_transaction();
+            }
+            self.ready = self.spans.len();
+        }
+        self.framed = self.entries().last().map_or(0, |span| span.end as usize);
         self.watch_for_trailer();
-        !self.spans.is_empty()
+        self.ready > 0
     }
 
     /// Forgets the entries that were handed out.
     pub(crate) fn discard(&mut self) {
-        let Some(last) = self.spans.last() else { return };
-        let length = last.end as usize;
-        let lines = self.spans.iter().map(|span| u64::from(span.lines)).sum();
+        if self.ready == 0 {
+            return;
+        }
+        let (length, count) = (self.framed, self.ready);
+        let lines = self.entries().iter().map(|span| u64::from(span.lines)).sum();
         self.place = self.place.advance(length as u64, lines);
         let handed_out = self.start..self.start + length;
         let buffer = std::mem::take(&mut self.buffer);
         self.remember(&buffer[handed_out]);
         self.buffer = buffer;
         self.start += length;
-        self.framed = 0;
-        self.spans.clear();
-        self.marks.clear();
+        (self.framed, self.ready) = (0, 0);
+        // What is held back comes no second time: it is behind what closed last.
+        self.spans.drain(..count);
+        for span in &mut self.spans {
+            span.end -= length as u32;
+        }
+        self.marks.retain_mut(|mark| {
+            let index = (mark.index as usize).checked_sub(count);
+            mark.index = index.unwrap_or_default() as u32;
+            index.is_some()
+        });
+        if let Some(held) = &mut self.held {
+            held.seen = held.seen.saturating_sub(count);
+            held.closed = held.closed.saturating_sub(count);
+        }
     }
 
     /// The bytes the entries cover.
@@ -172,11 +221,16 @@ impl Framer {
     }
 
     pub(crate) fn spans(&self) -> &[Span] {
-        &self.spans
+        self.entries()
+    }
+
+    fn entries(&self) -> &[Span] {
+        &self.spans[..self.ready]
     }
 
     pub(crate) fn marks(&self) -> &[Mark] {
-        &self.marks
+        let is_of_entry = |mark: &Mark| (mark.index as usize) < self.ready;
+        &self.marks[..self.marks.partition_point(is_of_entry)]
     }
 
     /// The place of the first entry that was not discarded.
@@ -186,7 +240,7 @@ impl Framer {
 
     /// The place behind the entries.
     pub(crate) fn end_place(&self) -> Place {
-        let lines = self.spans.iter().map(|span| u64::from(span.lines)).sum();
+        let lines = self.entries().iter().map(|span| u64::from(span.lines)).sum();
         self.place.advance(self.framed as u64, lines)
     }
 
@@ -229,37 +283,34 @@ impl Framer {
         }
     }
 
-    /// Entries end where no transaction is open, unless one is longer than may be
-    /// held.
-    fn end_on_commit(&mut self) {
+    /// Entries end where no transaction is open, unless more is open than may be
+    /// held, or what is open will never be closed.
+    fn end_on_commit(&mut self, may_hold: bool) {
+        let Some(held) = &mut self.held else { return };
         let bytes = &self.buffer[self.start..self.end];
-        let mut transactions = Transactions::new();
-        let mut trailer = self.trailer;
-        let (mut at, mut keep) = (0, 0);
-        for (index, span) in self.spans.iter().enumerate() {
+        let before = held.seen.checked_sub(1).and_then(|last| self.spans.get(last));
+        let mut at = before.map_or(0, |span| span.end as usize);
+        for span in &self.spans[held.seen..] {
             let record = &bytes[at..span.end as usize];
             at = span.end as usize;
-            trailer.see(record);
-            if is_closing(record, &mut transactions) {
-                keep = index + 1;
+            held.seen += 1;
+            held.trailer.see(record);
+            if is_closing(record, &mut held.transactions) {
+                held.closed = held.seen;
             }
         }
         // Behind a trailer nothing will be closed any more.
-        let is_over = trailer.next_number().is_some();
-        if is_over
-            || keep == self.spans.len()
-            || keep == 0 && bytes.len() >= self.record_bytes_max
-        {
-            return;
-        }
-        self.spans.truncate(keep);
-        self.marks.retain(|mark| (mark.index as usize) < keep);
-        self.splitter.reset();
+        let is_over = held.trailer.next_number().is_some() || !may_hold;
+        let is_full = bytes.len() >= self.record_bytes_max * HELD_RECORDS_MAX;
+        self.ready = match is_over || (is_full && held.closed == 0) {
+            true => self.spans.len(),
+            false => held.closed,
+        };
     }
 
     fn watch_for_trailer(&mut self) {
         let mut at = self.start;
-        for span in &self.spans {
+        for span in &self.spans[..self.ready] {
             let end = self.start + span.end as usize;
             self.trailer.see(&self.buffer[at..end]);
             at = end;
@@ -272,7 +323,7 @@ impl Framer {
         // Keep back what may be the start of the next record's line.
         let length = bytes.len() - RECORD_START_BYTES_MAX;
         let lines = count_lines(&bytes[..length]);
-        self.spans.push(Span { end: length as u32, lines, incomplete: true });
+        self.hand_out_part(length, lines);
         self.in_cut_record = true;
     }
 
@@ -286,13 +337,23 @@ impl Framer {
             None => return,
         };
         let lines = count_lines(&bytes[..length]);
-        self.spans.push(Span { end: length as u32, lines, incomplete: true });
+        self.hand_out_part(length, lines);
         self.framed = length;
         if is_over {
             self.in_cut_record = false;
             self.splitter.reset();
         }
         self.trailer = Trailer::new();
+    }
+
+    fn hand_out_part(&mut self, length: usize, lines: u32) {
+        self.spans.push(Span { end: length as u32, lines, incomplete: true });
+        self.ready = 1;
+        if let Some(held) = &mut self.held {
+            held.transactions.see_inside();
+            held.trailer = Trailer::new();
+            held.seen = 1;
+        }
     }
 
     fn remember(&mut self, bytes: &[u8]) {
@@ -310,6 +371,12 @@ fn is_closing(bytes: &[u8], transactions: &mut Transactions) -> bool {
     }
     transactions.is_settled()
 }
+
+/// So many times as much as the longest record may have is held back of open
+/// transactions, in bytes.
+const HELD_RECORDS_MAX: usize = 8;
+/// The buffer grows by no more at a time.
+const GROWTH_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// `\n@xxx@ `: what must not be cut apart to recognise a record's start.
 const RECORD_START_BYTES_MAX: usize = 8;
@@ -353,143 +420,4 @@ fn count_lines(bytes: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn feed(framer: &mut Framer, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
-            let space = framer.space();
-            let n = space.len().min(bytes.len());
-            space[..n].copy_from_slice(&bytes[..n]);
-            framer.filled(n);
-            bytes = &bytes[n..];
-        }
-    }
-
-    fn texts(framer: &Framer) -> Vec<String> {
-        let mut at = 0;
-        let mut all = Vec::new();
-        for span in framer.spans() {
-            let text = &framer.bytes()[at..span.end as usize];
-            all.push(String::from_utf8_lossy(text).into_owned());
-            at = span.end as usize;
-        }
-        all
-    }
-
-    #[test]
-    fn places_and_the_bytes_before_them_go_on() {
-        let mut framer = Framer::new(RECORD_BYTES_MAX);
-        framer.restart(Place { era: 0, sequence: 4, offset: 100, line: 9 }, b"earlier\n");
-        feed(&mut framer, b"@pv@ 1 @db.x@ @a\nb@ \n@ex@ 1 2\n@pv@ 1 @d");
-        assert!(framer.frame(false));
-        assert_eq!(framer.spans().len(), 2);
-        assert_eq!(framer.marks()[0].index, 1);
-        assert_eq!(framer.before_end(), b"earlier\n@pv@ 1 @db.x@ @a\nb@ \n@ex@ 1 2\n");
-        framer.discard();
-        assert_eq!((framer.place().offset, framer.place().line), (130, 12));
-        assert!(!framer.frame(false));
-        assert_eq!(framer.left_over(), 9);
-        assert_eq!(framer.read_offset(), 139);
-        feed(&mut framer, b"b.x@ 3 \n");
-        assert!(framer.frame(false));
-        assert_eq!(texts(&framer), ["@pv@ 1 @db.x@ 3 \n"]);
-        assert_eq!(framer.before_read(4), b" 3 \n");
-    }
-
-    #[test]
-    fn with_more_to_come_a_batch_ends_on_a_transaction() {
-        let mut framer = Framer::new(RECORD_BYTES_MAX);
-        feed(&mut framer, b"@pv@ 1 @db.x@ 1 \n@ex@ 1 2\n@pv@ 1 @db.x@ 2 \n");
-        assert!(framer.frame(true));
-        assert_eq!(framer.spans().len(), 2);
-        framer.discard();
-        assert!(framer.frame(false));
-        assert_eq!(texts(&framer), ["@pv@ 1 @db.x@ 2 \n"]);
-    }
-
-    #[test]
-    fn an_open_transaction_is_held_back() {
-        let mut framer = Framer::new(RECORD_BYTES_MAX);
-        framer.hold_open();
-        feed(&mut framer, b"@pv@ 1 @db.x@ 1 \n@ex@ 1 2\n@pv@ 1 @db.x@ 2 \n@mx@ 7 3\n");
-        assert!(framer.frame(false));
-        assert_eq!(framer.spans().len(), 2);
-        assert_eq!(framer.marks().len(), 1);
-        framer.discard();
-        // Another process ends its own in between.
-        feed(&mut framer, b"@pv@ 1 @db.x@ 3 \n@ex@ 8 4\n");
-        assert!(!framer.frame(false));
-        feed(&mut framer, b"@pv@ 1 @db.x@ 4 \n@ex@ 7 5\n@pv@ 1 @db.x@ 5 \n");
-        assert!(framer.frame(true));
-        assert_eq!(framer.spans().len(), 6);
-        framer.discard();
-        assert!(!framer.frame(false));
-        assert!(framer.release());
-        assert_eq!(texts(&framer), ["@pv@ 1 @db.x@ 5 \n"]);
-    }
-
-    #[test]
-    fn a_transaction_that_is_too_long_is_not_held() {
-        let mut framer = Framer::new(BLOCK_BYTES);
-        framer.hold_open();
-        let record = b"@pv@ 1 @db.x@ 1 \n";
-        for _ in 0..BLOCK_BYTES / record.len() {
-            feed(&mut framer, record);
-        }
-        assert!(!framer.frame(true));
-        feed(&mut framer, record);
-        assert!(framer.frame(true));
-    }
-
-    #[test]
-    fn a_trailer_is_seen_across_batches() {
-        let mut framer = Framer::new(RECORD_BYTES_MAX);
-        feed(&mut framer, b"@rv@ 1 @db.counters@ @journal@ @6@ \n");
-        assert!(framer.frame(false));
-        framer.discard();
-        assert_eq!(framer.next_number(), None, "not before its mark");
-        feed(&mut framer, b"@nx@ 3 9 @58@ 0 0 0 0 0 @@ @@ @@ @@ @@ \n@ex@ 1 9\n");
-        assert!(framer.frame(false));
-        assert_eq!(framer.next_number(), Some(6));
-    }
-
-    #[test]
-    fn a_trailer_is_seen_from_its_middle() {
-        let mut framer = Framer::new(RECORD_BYTES_MAX);
-        let before = b"cut @ \n@ex@ 1 2\n@rv@ 1 @db.counters@ @journal@ @6@ \n";
-        framer.restart(Place::default(), before);
-        feed(&mut framer, b"@ex@ 1 9\n");
-        assert!(framer.frame(false));
-        assert_eq!(framer.next_number(), Some(6));
-    }
-
-    #[test]
-    fn a_giant_record_is_cut_and_the_next_is_whole() {
-        let mut framer = Framer::new(BLOCK_BYTES);
-        let mut giant = b"@pv@ 0 @db.desc@ 1 @".to_vec();
-        giant.extend(
-            std::iter::repeat_n(b"text of a line\n".as_slice(), 60_000).flatten(),
-        );
-        giant.extend(b"@ \n");
-        let next = b"@ex@ 1 2\n";
-        let mut all = giant.clone();
-        all.extend(next);
-        let (mut seen, mut incomplete, mut lines) = (Vec::<u8>::new(), 0, 0);
-        for chunk in all.chunks(50_000) {
-            feed(&mut framer, chunk);
-            while framer.frame(true) {
-                for (span, text) in framer.spans().iter().zip(texts(&framer)) {
-                    seen.extend(text.as_bytes());
-                    incomplete += usize::from(span.incomplete);
-                    lines += span.lines;
-                    assert!(span.incomplete || text.as_bytes() == next);
-                }
-                framer.discard();
-            }
-        }
-        assert_eq!(seen, all);
-        assert!(incomplete > 1);
-        assert_eq!(lines, count_lines(&all));
-    }
-}
+mod tests;

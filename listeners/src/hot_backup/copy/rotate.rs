@@ -3,7 +3,6 @@
 use super::{Copy, Current, not_connected};
 use crate::hot_backup::held::Held;
 use crate::hot_backup::standby::CURRENT;
-use sha2::Digest as _;
 use std::time::Instant;
 use tripline_api::{ListenError, Listener as _, Place};
 
@@ -43,7 +42,19 @@ impl Copy {
         }
     }
 
+    /// The number that the growing journal gets: a first journal does not say it,
+    /// but its trailer says that of the next.
+    pub(super) fn number(&self) -> u64 {
+        let Some(Current { sequence, end, next, .. }) = self.current else { return 0 };
+        let by_trailer = next.and_then(|next| next.checked_sub(1));
+        match self.checksum.is_of(sequence, end) && !self.checksum.is_numbered() {
+            true => by_trailer.unwrap_or(sequence),
+            false => sequence,
+        }
+    }
+
     fn rename_current(&mut self) -> Result<u64, ListenError> {
+        let number = self.number();
         let (Some(standby), Some(current)) = (&mut self.standby, &mut self.current)
         else {
             return Err(not_connected());
@@ -57,14 +68,8 @@ impl Copy {
                 current.end
             )));
         }
-        let checksum = &self.checksum;
-        let is_known =
-            (checksum.sequence, checksum.bytes) == (current.sequence, current.end);
-        let by_trailer = current.next.and_then(|next| next.checked_sub(1));
-        let number = match is_known && !checksum.is_numbered {
-            true => by_trailer.unwrap_or(current.sequence),
-            false => current.sequence,
-        };
+        let is_known = self.checksum.is_of(current.sequence, current.end);
+        let is_noted = current.is_noted;
         let name = format!("{CURRENT}.{number}");
         if standby.exists(&name)? {
             return Err(ListenError::Stop(format!(
@@ -74,10 +79,8 @@ impl Copy {
                 standby.path(&name)
             )));
         }
-        if is_known {
-            let hash = checksum.hash.clone().finalize();
-            let hex: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-            let text = format!("{hex}  {name}\n");
+        if is_known && !is_noted {
+            let text = format!("{}  {name}\n", self.checksum.hex());
             standby.put(&format!("{name}.sha256"), text.as_bytes())?;
         }
         // By a name that no other has: an old connection's last words may still be
@@ -101,6 +104,7 @@ impl Copy {
             reached: 0,
             synced_to: 0,
             next: None,
+            is_noted: false,
         });
         Ok(())
     }

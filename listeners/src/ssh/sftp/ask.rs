@@ -201,6 +201,14 @@ impl Sftp {
         self.ask(&[path], &Request::Remove { path }, |slot| UnderWay::Done { slot, what })
     }
 
+    /// Removes a directory, which must be empty.
+    pub(crate) fn remove_directory(&mut self, path: impl AsRef<[u8]>) -> Ticket<()> {
+        let path = path.as_ref();
+        let what = format!("remove the directory {}", shown(path));
+        let request = Request::RemoveDirectory { path };
+        self.ask(&[path], &request, |slot| UnderWay::Done { slot, what })
+    }
+
     /// How much room there is where a path is. Needs
     /// [`Extension::Space`](super::Extension::Space).
     pub(crate) fn space(&mut self, path: impl AsRef<[u8]>) -> Ticket<Space> {

@@ -58,6 +58,9 @@ pub(crate) enum Request<'a> {
     Remove {
         path: &'a [u8],
     },
+    RemoveDirectory {
+        path: &'a [u8],
+    },
     MakeDirectory {
         path: &'a [u8],
         mode: u32,
@@ -139,6 +142,7 @@ pub(crate) fn encode(out: &mut Vec<u8>, id: u32, request: &Request<'_>) {
             Request::LinkStat { path }
             | Request::OpenDirectory { path }
             | Request::Remove { path }
+            | Request::RemoveDirectory { path }
             | Request::RealPath { path }
             | Request::Stat { path } => string(out, path),
             Request::MakeDirectory { path, mode } => {
@@ -177,6 +181,7 @@ impl Request<'_> {
             Self::OpenDirectory { .. } => kind::OPENDIR,
             Self::ReadDirectory { .. } => kind::READDIR,
             Self::Remove { .. } => kind::REMOVE,
+            Self::RemoveDirectory { .. } => kind::RMDIR,
             Self::MakeDirectory { .. } => kind::MKDIR,
             Self::RealPath { .. } => kind::REALPATH,
             Self::Stat { .. } => kind::STAT,
@@ -498,6 +503,7 @@ mod kind {
     pub(super) const READDIR: u8 = 12;
     pub(super) const REMOVE: u8 = 13;
     pub(super) const MKDIR: u8 = 14;
+    pub(super) const RMDIR: u8 = 15;
     pub(super) const REALPATH: u8 = 16;
     pub(super) const STAT: u8 = 17;
     pub(super) const RENAME: u8 = 18;

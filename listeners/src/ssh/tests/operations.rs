@@ -1,7 +1,7 @@
 //! Every operation, over both ways.
 
 use super::*;
-use crate::ssh::testing::{Access, Plan};
+use crate::ssh::testing::Access;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::time::Instant;
@@ -211,17 +211,39 @@ fn no_call_waits_longer_than_it_is_told() {
 
 /// Keys are changed many times meanwhile.
 #[test]
-fn changing_keys_loses_nothing() {
-    let plan = Plan { config: "RekeyLimit 1M\n".into(), ..Plan::new(Access::Files) };
-    let ground = Ground::with(&plan);
+fn a_new_name_replaces_nothing() {
+    let ground = Ground::new(Access::Files);
     for way in WAYS {
         let mut sftp = ground.sftp(*way);
-        let name = format!("{way:?}");
-        let ticket = sftp.open(ground.remote(&name), Open::NEW);
-        let file = wait(&mut sftp, &ticket).unwrap();
-        let bytes = pattern(64 << 20);
-        put(&mut sftp, file, 0, &bytes).unwrap();
-        assert!(read(&mut sftp, file, 0..u64::MAX).unwrap() == bytes, "as read");
-        assert!(fs::read(ground.local(&name)).unwrap() == bytes, "as it lies there");
+        for name in ["journal", "journal.2"] {
+            fs::write(ground.local(name), name).unwrap();
+        }
+        let (from, to) = (ground.remote("journal"), ground.remote("journal.2"));
+        let ticket = sftp.rename_new(&from, &to);
+        let failure = wait(&mut sftp, &ticket).unwrap_err();
+        assert_eq!(failure.kind(), Kind::Refused(Code::Failure), "{failure}");
+        assert_eq!(fs::read(ground.local("journal.2")).unwrap(), b"journal.2");
+        let ticket = sftp.rename_new(&from, ground.remote(&format!("{way:?}")));
+        wait(&mut sftp, &ticket).unwrap();
+        // A directory too, with what is in it.
+        for name in ["made", "other"] {
+            let ticket = sftp.make_directory(ground.remote(name), 0o700);
+            wait(&mut sftp, &ticket).unwrap();
+            fs::write(ground.local(name).join("in"), name).unwrap();
+        }
+        let ticket = sftp.rename_new(ground.remote("made"), ground.remote("other"));
+        wait(&mut sftp, &ticket).unwrap_err();
+        let ticket = sftp.rename_new(ground.remote("made"), ground.remote("next"));
+        wait(&mut sftp, &ticket).unwrap();
+        assert_eq!(fs::read(ground.local("next/in")).unwrap(), b"made");
+        let ticket = sftp.remove_directory(ground.remote("next"));
+        wait(&mut sftp, &ticket).unwrap_err();
+        for name in ["next", "other"] {
+            let ticket = sftp.remove(ground.remote(&format!("{name}/in")));
+            wait(&mut sftp, &ticket).unwrap();
+            let ticket = sftp.remove_directory(ground.remote(name));
+            wait(&mut sftp, &ticket).unwrap();
+            assert!(!ground.local(name).exists());
+        }
     }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::ssh::testing::{Access, Plan};
 use std::fs;
 use std::process::Command;
+use std::time::Instant;
 
 #[test]
 fn a_full_disk_is_said_and_nothing_counts_that_is_not_there() {
@@ -187,5 +188,25 @@ fn an_idle_connection_is_kept_alive() {
             }
         };
         assert_eq!(failure.kind(), Kind::Broken, "{failure}");
+    }
+}
+
+#[test]
+fn who_looks_late_is_let_in_all_the_same() {
+    let ground = Ground::new(Access::Files);
+    let timeout = Duration::from_secs(2);
+    let begin = |way: &Way| {
+        let mut settings = ground.settings(*way, "x").unwrap();
+        settings.connect_timeout = timeout;
+        Sftp::begin(&mut *settings.transport().unwrap(), &settings).unwrap()
+    };
+    let begun: Vec<_> = WAYS.iter().map(begin).collect();
+    // An outage: for longer than all of it may take nobody looks what came of it.
+    let late = Instant::now() + timeout * 2 + Duration::from_millis(200);
+    while Instant::now() < late {
+        std::thread::park_timeout(late.saturating_duration_since(Instant::now()));
+    }
+    for mut sftp in begun {
+        assert!(sftp.connect(later()).unwrap());
     }
 }
