@@ -8,11 +8,10 @@
 use crate::events::{Event, Events};
 use crossbeam_channel::{Receiver, Sender};
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tripline_api::{
-    Change, ListenerId, NextToGo, Progress, Settled, Source, SourceId, State,
+    Change, Key, ListenerId, NextToGo, Progress, Settled, Source, SourceId, State,
 };
 
 /// The first look is soon after the start, if the others are not sooner.
@@ -76,8 +75,9 @@ pub(crate) struct Retention {
     told: BTreeSet<Risk>,
 }
 
-/// A listener that needs a file.
-type Risk = (SourceId, ListenerId, PathBuf);
+/// A listener that needs a file of a journal or a log: with the file's number, as
+/// its name changes with each rotation.
+type Risk = (Key, Option<u64>);
 
 impl Retention {
     pub(crate) const fn new(
@@ -102,20 +102,22 @@ impl Retention {
             };
             // A source that cannot be looked at is its lane's business.
             let Ok(left) = source.behind(&settled) else { continue };
-            for left in left.into_values() {
+            for (log, left) in left {
                 let Some(NextToGo { path, others_went }) = left.next_to_go else {
                     continue;
                 };
-                let risk = (source.id().clone(), listener.clone(), path);
+                let number = settled.get(&log).map(|cursor| cursor.place.sequence);
+                let (source, listener) = (source.id().clone(), listener.clone());
+                let risk = (Key { source, listener, log }, number);
                 // One that reads on gets through, unless it has been there for long
                 // and old files are in fact deleted.
                 let is_stuck = state != State::CatchingUp
                     || (others_went && self.seen.contains(&risk));
                 if is_stuck && self.told.insert(risk.clone()) {
                     self.events.event(&Event::AboutToBeLost {
-                        listener,
-                        source: source.id(),
-                        path: &risk.2,
+                        listener: &risk.0.listener,
+                        source: &risk.0.source,
+                        path: &path,
                         bytes: left.bytes,
                     });
                 }
