@@ -31,8 +31,19 @@ impl Authority {
 
     /// A certificate for this name or address, and its key.
     pub(crate) fn issue(&self, file: &str, name: &str) -> (PathBuf, PathBuf) {
+        self.issue_as(file, name, |_| {})
+    }
+
+    /// The same with something changed.
+    pub(crate) fn issue_as(
+        &self,
+        file: &str,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        change(&mut params);
         params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let at = |end: &str| self.folder.join(format!("{file}.{end}"));

@@ -91,11 +91,20 @@ fn certificates_prove_both() {
     for (file, name) in [("web1", "web1"), ("web2", "web2")] {
         authority.issue(file, name);
     }
+    let expired = |params: &mut rcgen::CertificateParams| {
+        params.not_after = rcgen::date_time_ymd(2020, 2, 1);
+    };
+    authority.issue_as("expired", "web1", expired);
     let other = Authority::new(&pair.path("other"));
     other.issue("web1", "web1");
     pair.append_numbered("a.log", 0..1000);
     let receiver = pair.listening();
     let cases = [
+        (
+            "certificate: \"../receiver/expired.pem\", key: \"../receiver/expired.key\", \
+             ca: \"../receiver/ca.pem\"",
+            "our certificate",
+        ),
         (
             "certificate: \"../other/web1.pem\", key: \"../other/web1.key\", \
           ca: \"../receiver/ca.pem\"",

@@ -342,6 +342,8 @@ impl Link {
     /// Ends it such that nothing more of it reaches the other side.
     pub fn abort(mut self) {
         self.tls = None;
+        self.waiting.clear();
+        self.waiting_from = 0;
         // When it fails, the other side drops what it gets twice.
         _ = sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
     }
