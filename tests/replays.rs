@@ -70,8 +70,12 @@ fn a_run_that_was_killed_is_begun_again() {
 
 #[test]
 fn a_slow_run_is_waited_for() {
-    let slow = "echo begin $$ >> runs; sleep 2; cat >> seen; echo end $$ >> runs";
-    let case = Case::new(&["answer_timeout: \"300ms\""], slow);
+    let slow = "echo begin $$ >> runs; sleep 3; cat >> seen; echo end $$ >> runs";
+    // The server gives up who does not answer it within a second or two.
+    let mut plan = Plan::new(Access::Commands);
+    plan.config = "ClientAliveInterval 1\nClientAliveCountMax 1".to_owned();
+    let standby = Standby::with(&plan, &["answer_timeout: \"300ms\""]);
+    let case = Case::on(standby, slow);
     case.site.catch_up();
     case.assert_applied("slow");
     assert_eq!(case.lines("runs").len(), 2, "it was run once");

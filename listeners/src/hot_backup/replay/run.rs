@@ -188,6 +188,8 @@ impl Runner {
             }
             Stage::Running(mut exec, to) => {
                 link.stay();
+                // It keeps its connection alive while it waits.
+                let until = until.max(Instant::now() + Duration::from_millis(1));
                 let Some(exit) = exec.turn(until).map_err(lost)? else {
                     self.stage = Stage::Running(exec, to);
                     return Ok(None);
