@@ -2,6 +2,7 @@
 
 mod rotate;
 
+use super::advice;
 use super::held::{Compared, Held};
 use super::resume::{Answer, Holdings, resume};
 use super::standby::{CURRENT, Found, Standby};
@@ -9,7 +10,7 @@ use crate::ssh::{Failure, Kind, Open, Settings};
 use p4journal::Head;
 use sha2::{Digest as _, Sha256};
 use std::time::{Duration, Instant};
-use tripline_api::{Begin, Cursor, Flushed, ListenError, Listener, Place, View};
+use tripline_api::{Begin, Cursor, Flushed, Gap, ListenError, Listener, Place, View};
 
 /// No call takes much longer than this, but for those that rotate.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -19,6 +20,8 @@ const SYNC_AT_ONCE_BYTES: u64 = 256 * 1024;
 /// The listener.
 pub(super) struct Copy {
     settings: Settings,
+    /// The listener's name.
+    name: String,
     standby: Option<Standby>,
     /// The journal that is being written, where there is one.
     current: Option<Current>,
@@ -65,9 +68,10 @@ struct Checksum {
 }
 
 impl Copy {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings, name: &str) -> Self {
         Self {
             settings,
+            name: name.to_owned(),
             standby: None,
             current: None,
             newest: None,
@@ -138,6 +142,10 @@ impl Listener for Copy {
             self.mark = None;
         }
         Ok(is_synced)
+    }
+
+    fn gap_advice(&self, gap: &Gap) -> Option<String> {
+        advice(&self.name, gap)
     }
 
     /// Keeps the connection alive, and notices when it is not.

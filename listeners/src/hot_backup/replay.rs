@@ -5,13 +5,17 @@
 //! the place behind them is written to the file `applied` on the standby, which
 //! says where to go on: so it stands beside the database that it is about.
 
-use super::standby::Standby;
+use super::advice;
+use super::case::Handling;
+use super::standby::{CURRENT, Standby};
 use crate::ssh::{Bounds, Exec, Exit, Failure, Settings};
-use p4journal::{Op, Record, Step, Transactions};
+use p4journal::{Head, Header, Op, Record, Step, Transactions};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
-use tripline_api::{Begin, Cursor, Entry, Flushed, ListenError, Listener, Place, View};
+use tripline_api::{
+    Begin, Cursor, Entry, Flushed, Gap, ListenError, Listener, Place, View,
+};
 
 /// No call takes much longer than this.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -26,14 +30,20 @@ const INPUT_BYTES_MAX: usize = 1024 * 1024;
 /// How long a command may take no input.
 const STALL_MAX: Duration = Duration::from_secs(24 * 3600);
 /// The file with the place up to which everything is applied.
-const APPLIED: &str = "applied";
-const APPLIED_BYTES_MAX: u64 = 4096;
+pub(super) const APPLIED: &str = "applied";
+pub(super) const APPLIED_BYTES_MAX: u64 = 4096;
+/// How much of a journal's start is read for its header.
+const HEAD_BYTES: u64 = 64 * 1024;
 
 /// The listener.
 pub(super) struct Replay {
+    /// Of the listener that it belongs to.
+    name: String,
     settings: Settings,
     argv: Vec<String>,
     exclude_tables: Vec<String>,
+    /// How the standby's database handles case.
+    case: Handling,
     standby: Option<Standby>,
     /// Records of transactions that are closed, and the place behind them.
     queue: Vec<u8>,
@@ -65,14 +75,18 @@ struct Run {
 
 impl Replay {
     pub(super) fn new(
+        name: &str,
         settings: Settings,
         argv: Vec<String>,
         exclude_tables: Vec<String>,
+        case: Handling,
     ) -> Self {
         Self {
+            name: name.to_owned(),
             settings,
             argv,
             exclude_tables,
+            case,
             standby: None,
             queue: Vec::new(),
             queued_to: None,
@@ -92,7 +106,10 @@ impl Replay {
 impl Listener for Replay {
     fn begin(&mut self, begin: &Begin<'_>) -> Result<Option<Cursor>, ListenError> {
         self.forget();
-        let begun = self.applied_there();
+        let begun = self.applied_there().and_then(|applied| {
+            self.check_case()?;
+            Ok(applied)
+        });
         if begun.is_err() {
             self.standby = None;
         }
@@ -111,7 +128,9 @@ impl Listener for Replay {
                     "the standby {} does not say any more what is applied there: its \
                      file `{APPLIED}` is gone. Say with `tripline where CONFIG --set {} \
                      {} checkpoint:N` which checkpoint its database was made from",
-                    self.settings.address, "LISTENER.replay", begin.source
+                    self.settings.address,
+                    format_args!("{}.replay", self.name),
+                    begin.source
                 )))
             }
             (None, _) => Ok(None),
@@ -152,6 +171,10 @@ impl Listener for Replay {
         Ok(is_applied)
     }
 
+    fn gap_advice(&self, gap: &Gap) -> Option<String> {
+        advice(&self.name, gap)
+    }
+
     fn no_data(&mut self, _: bool) -> Result<(), ListenError> {
         self.go_on(Instant::now())
     }
@@ -172,11 +195,21 @@ impl Replay {
         if let Some(done) = self.done {
             self.write_applied(done)?;
         }
+        let name = self.name.clone();
         let standby = self.connected()?;
         let Some(text) = standby.get(APPLIED, APPLIED_BYTES_MAX)? else {
             return Ok(None);
         };
         match serde_json::from_slice::<Applied>(&text) {
+            Ok(Applied { restore: Some(checkpoint), .. }) => {
+                Err(ListenError::Stop(format!(
+                    "{checkpoint} was brought to the standby {} and is to be restored \
+                     there first: p4d -r ROOT -jr {}. Then say so: tripline backup seed \
+                     CONFIG {name} --restored",
+                    standby.name,
+                    standby.path(&checkpoint)
+                )))
+            }
             Ok(applied) => Ok(Some(applied.place())),
             Err(error) => Err(ListenError::Stop(format!(
                 "{} on the standby {} does not say what is applied: {error}. Say it with \
@@ -184,6 +217,18 @@ impl Replay {
                 standby.path(APPLIED),
                 standby.name
             ))),
+        }
+    }
+
+    /// What the journal there says of case is looked at before anything is applied.
+    fn check_case(&mut self) -> Result<(), ListenError> {
+        if !self.case.is_stated() {
+            return Ok(());
+        }
+        let head = self.connected()?.get(CURRENT, HEAD_BYTES)?.unwrap_or_default();
+        match Head::read(&head).header() {
+            Some(header) => self.case.check(header, &self.settings.address),
+            None => Ok(()),
         }
     }
 
@@ -214,6 +259,9 @@ impl Replay {
         }
         let marker = matches!(Op::of(entry.bytes), Some(Op::Ex | Op::Mx | Op::Nx));
         let record = if marker { Record::parse(entry.bytes).ok() } else { None };
+        if let Some(header) = record.as_ref().and_then(Header::read) {
+            self.case.check(&header, &self.settings.address)?;
+        }
         let step = record.as_ref().map(|record| self.transactions.see(record));
         if step.is_none() {
             self.transactions.see_inside();
@@ -392,22 +440,30 @@ impl Run {
 
 /// The file `applied`.
 #[derive(Serialize, Deserialize)]
-struct Applied {
+pub(super) struct Applied {
     sequence: u64,
     offset: u64,
     line: u64,
     #[serde(default)]
     era: u64,
+    /// The checkpoint that a person has to restore before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) restore: Option<String>,
 }
 
 impl Applied {
-    const fn of(place: Place) -> Self {
-        let Place { era, sequence, offset, line } = place;
-        Self { sequence, offset, line, era }
+    /// Before anything is, a person restores this checkpoint.
+    pub(super) fn after(checkpoint: String, place: Place) -> Self {
+        Self { restore: Some(checkpoint), ..Self::of(place) }
     }
 
-    const fn place(&self) -> Place {
-        let Self { era, sequence, offset, line } = *self;
+    pub(super) const fn of(place: Place) -> Self {
+        let Place { era, sequence, offset, line } = place;
+        Self { sequence, offset, line, era, restore: None }
+    }
+
+    pub(super) const fn place(&self) -> Place {
+        let Self { era, sequence, offset, line, .. } = *self;
         Place { era, sequence, offset, line }
     }
 }
@@ -429,7 +485,13 @@ mod tests {
     fn queued(journals: &[&[u8]]) -> (String, Option<Place>) {
         let address = Address::try_from("ssh://a@b/c".to_owned()).unwrap();
         let argv = vec!["apply".to_owned()];
-        let mut replay = Replay::new(Settings::new(address), argv, Vec::new());
+        let mut replay = Replay::new(
+            "standby",
+            Settings::new(address),
+            argv,
+            Vec::new(),
+            Handling::UNKNOWN,
+        );
         let mut feed = Feed::new("p4");
         for (index, bytes) in journals.iter().enumerate() {
             feed = feed.journal(index as u64 + 1, bytes);
