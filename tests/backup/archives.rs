@@ -21,7 +21,8 @@ fn site_with(standby: &Standby) -> (Site, Depot) {
 fn assert_same(standby: &Standby, depot: &Depot, names: &[&str]) {
     for name in names {
         let there = fs::read(standby.backup().join("archives").join(name));
-        let there = there.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let there =
+            there.unwrap_or_else(|error| panic!("{name}: {error}: {}", report(standby)));
         assert!(there == fs::read(depot.root.join(name)).unwrap(), "{name}");
     }
 }

@@ -72,7 +72,13 @@ impl Standby {
                 self.make_folders(parent(name), folders)?;
             }
             let ticket = self.sftp.make_directory(self.below(name), 0o700);
-            self.ask(&ticket)?;
+            if let Err(failure) = self.ask(&ticket) {
+                // Another lane has made it meanwhile, perhaps.
+                let is_refused = matches!(failure.kind(), Kind::Refused(_));
+                if !is_refused || self.stat(name)?.is_none() {
+                    return Err(failure);
+                }
+            }
             if !name.is_empty() {
                 folders.dirty.insert(parent(name).to_vec());
             }
