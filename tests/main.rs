@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod backup; // a standby that is seeded, compared, and has the versioned files
 mod check; // `tripline check`: every message, against files under tests/golden
 mod cli; // the command line itself: help, exit codes, pages, init, fields
 mod crashes; // dies, or loses power, at every operation on its files

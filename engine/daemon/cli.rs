@@ -2,6 +2,10 @@
 //!
 //! Help, man pages and shell completions are all made from this tree.
 
+mod backup;
+
+pub(crate) use backup::{BackupCommand, BackupVerifyArgs, SeedArgs};
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use std::path::PathBuf;
@@ -57,6 +61,9 @@ pub(crate) enum Command {
     /// Look after entries that were set aside because they were refused for good.
     #[command(subcommand)]
     Dead(DeadCommand),
+    /// Seed the standby that a listener keeps, or compare all of it.
+    #[command(subcommand)]
+    Backup(BackupCommand),
     /// Work on journal and checkpoint files, without a configuration.
     #[command(subcommand)]
     Journal(JournalCommand),

@@ -18,6 +18,7 @@
 //! module of the command. `run` and `where` and `check` read a configuration
 //! (`config`), which either is usable or is a list of `diagnose`d errors.
 
+mod backup_cmd;
 mod check;
 mod cli;
 mod config;
@@ -61,6 +62,7 @@ fn run(command: &Command, registry: &Registry) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(args, registry),
         Command::Where(args) => where_cmd::run(args, registry),
         Command::Dead(command) => dead_cmd::run(command, registry),
+        Command::Backup(command) => backup_cmd::run(command, registry),
         Command::Journal(command) => journal_cmd::run(command),
         Command::Fields(args) => fields::run(args),
         Command::Init(args) => init::run(args),

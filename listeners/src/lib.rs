@@ -26,6 +26,7 @@
 //! being atomic, on `fsync`, and on a lock that ends with its process.
 
 mod arguments;
+mod checkpoint;
 pub mod conformance;
 mod exec;
 mod files;

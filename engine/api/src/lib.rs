@@ -33,6 +33,7 @@
 //! ```
 
 mod args;
+mod backup;
 mod batch;
 mod cursor;
 mod gap;
@@ -46,6 +47,7 @@ mod source;
 mod store;
 
 pub use args::{Args, ArgsError, FriendlyDuration};
+pub use backup::{Backup, Compared, Difference, Seeded, Seeding, Tell, Told, Verifying};
 pub use batch::{Batch, Entries, Entry, LogFile, Mark, Span, View};
 pub use cursor::{Cursor, Digest, Proof};
 pub use gap::{Gap, GapKind};

@@ -1,6 +1,8 @@
 //! What takes entries, and how it is made.
 
-use crate::{Args, ArgsError, Cursor, Entry, Gap, Letter, Rejected, SourceId, View};
+use crate::{
+    Args, ArgsError, Backup, Cursor, Entry, Gap, Letter, Rejected, SourceId, View,
+};
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -119,6 +121,13 @@ pub trait Listener: Send {
     fn gap(&mut self, gap: &Gap) -> Result<(), ListenError> {
         let _ = gap;
         Ok(())
+    }
+
+    /// What a person can do about a gap at which the listener stops, besides its
+    /// repair; `CONFIG` in it stands for the configuration's path.
+    fn gap_advice(&self, gap: &Gap) -> Option<String> {
+        let _ = gap;
+        None
     }
 
     /// Nothing came for the listener's quiet period. `had_data` is true on the
@@ -268,6 +277,8 @@ pub struct Built {
     /// Listeners that belong to this one, each with a word: they run under the
     /// name `NAME.WORD`, on a lane and with a cursor of their own.
     pub beside: Vec<(&'static str, Self)>,
+    /// For one that keeps a backup: what a person can have done with it.
+    pub backup: Option<Box<dyn Backup>>,
 }
 
 impl Built {
@@ -287,6 +298,7 @@ impl Built {
             flush_after: Self::FLUSH_AFTER,
             writes: None,
             beside: Vec::new(),
+            backup: None,
         }
     }
 }

@@ -246,12 +246,11 @@ impl Lane {
         }
         self.events.event(&Event::Gap { listener: &self.id, gap, stops });
         if stops {
-            let why = format!(
-                "{}. To repair it, {}. To go on without: {}",
-                gap.why,
-                gap.repair,
-                to_go_on(gap, &self.id)
-            );
+            let mut why = format!("{}. To repair it, {}. ", gap.why, gap.repair);
+            if let Some(advice) = self.listener.gap_advice(gap) {
+                why += &format!("{advice}. ");
+            }
+            why += &format!("To go on without: {}", to_go_on(gap, &self.id));
             return Err(Leave::Ended(Ended::Stopped { why, at_gap: true }));
         }
         self.attempt(pace, |lane| lane.listener.gap(gap))?;

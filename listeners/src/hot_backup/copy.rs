@@ -3,13 +3,14 @@
 mod rotate;
 mod whole;
 
+use super::advice;
 use super::checksum::Checksum;
 use super::held::{Compared, Held};
 use super::resume::{Answer, Holdings, resume};
 use super::standby::{CURRENT, Found, Standby};
 use crate::ssh::{Failure, Kind, Open, Settings};
 use std::time::{Duration, Instant};
-use tripline_api::{Begin, Cursor, Flushed, ListenError, Listener, Place, View};
+use tripline_api::{Begin, Cursor, Flushed, Gap, ListenError, Listener, Place, View};
 use whole::Proving;
 
 /// No call takes much longer than this, but for those that rotate.
@@ -20,6 +21,8 @@ const SYNC_AT_ONCE_BYTES: u64 = 256 * 1024;
 /// The listener.
 pub(super) struct Copy {
     settings: Settings,
+    /// The listener's name.
+    name: String,
     standby: Option<Standby>,
     /// The journal that is being written, where there is one.
     current: Option<Current>,
@@ -59,9 +62,10 @@ struct Current {
 }
 
 impl Copy {
-    pub(super) fn new(settings: Settings) -> Self {
+    pub(super) fn new(settings: Settings, name: &str) -> Self {
         Self {
             settings,
+            name: name.to_owned(),
             standby: None,
             current: None,
             newest: None,
@@ -135,6 +139,10 @@ impl Listener for Copy {
             self.note_checksum()?;
         }
         Ok(is_synced)
+    }
+
+    fn gap_advice(&self, gap: &Gap) -> Option<String> {
+        advice(&self.name, gap)
     }
 
     /// Keeps the connection alive, and notices when it is not.

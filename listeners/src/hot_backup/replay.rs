@@ -13,25 +13,38 @@ mod link;
 mod queue;
 mod run;
 
+pub(super) use applied::{APPLIED, APPLIED_BYTES_MAX, Applied};
 pub(super) use queue::Queue;
 
+use super::advice;
+use super::case::Handling;
+use super::standby::CURRENT;
 use crate::ssh::Settings;
-use applied::{Applied, Seen};
+use applied::Seen;
 use link::Link;
-use run::{APPLIED, APPLIED_BYTES_MAX, Runner};
+use p4journal::{Head, Header, Op, Record};
+use run::Runner;
 use std::time::{Duration, Instant};
-use tripline_api::{Begin, Cursor, Entry, Flushed, ListenError, Listener, Place, View};
+use tripline_api::{
+    Begin, Cursor, Entry, Flushed, Gap, ListenError, Listener, Place, View,
+};
 
 /// No call takes much longer than this.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// So many bytes wait for a run of the command; one transaction may be longer.
 const QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// How much of a journal's start is read for its header.
+const HEAD_BYTES: u64 = 64 * 1024;
 
 /// The listener.
 pub(super) struct Replay {
+    /// Of the listener that it belongs to.
+    name: String,
     link: Link,
     runner: Runner,
     queue: Queue,
+    /// How the standby's database handles case.
+    case: Handling,
     /// What stands in the file `applied`, where it is there.
     there: Option<Vec<u8>>,
     /// Up to where everything is applied.
@@ -49,11 +62,19 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    pub(super) const fn new(settings: Settings, argv: Vec<String>, queue: Queue) -> Self {
+    pub(super) fn new(
+        name: &str,
+        settings: Settings,
+        argv: Vec<String>,
+        queue: Queue,
+        case: Handling,
+    ) -> Self {
         Self {
+            name: name.to_owned(),
             link: Link::new(settings),
             runner: Runner::new(argv),
             queue,
+            case,
             there: None,
             applied: None,
             passed: None,
@@ -75,6 +96,10 @@ impl Listener for Replay {
         else {
             return Err(self.connecting());
         };
+        self.is_restored(there.as_deref())?;
+        if !self.check_case()? {
+            return Err(self.connecting());
+        }
         // A person knows better than the file, and than what is under way.
         let of_run = there.as_deref().filter(|_| !begin.set_by_hand);
         let under_way =
@@ -100,6 +125,7 @@ impl Listener for Replay {
         let mut last = None;
         for entry in entries.entries() {
             if self.is_new(&entry)? {
+                self.check_header(&entry)?;
                 self.first.get_or_insert(entry.place);
                 self.queue.push(&entry)?;
                 last = Some(entry);
@@ -129,6 +155,10 @@ impl Listener for Replay {
         Ok(is_applied)
     }
 
+    fn gap_advice(&self, gap: &Gap) -> Option<String> {
+        advice(&self.name, gap)
+    }
+
     /// A run goes on without us, and what came of it is found at the next start.
     fn arrives_soon(&self) -> bool {
         false
@@ -140,6 +170,48 @@ impl Listener for Replay {
 }
 
 impl Replay {
+    /// Nothing is applied to a database that was not made yet.
+    fn is_restored(&self, there: Option<&[u8]>) -> Result<(), ListenError> {
+        let applied = there.and_then(|text| Applied::read(text).ok());
+        let Some(checkpoint) = applied.and_then(|applied| applied.restore) else {
+            return Ok(());
+        };
+        let address = &self.link.settings.address;
+        Err(ListenError::Stop(format!(
+            "{checkpoint} was brought to the standby {address} and is to be restored there \
+             first: p4d -r ROOT -jr {}/{checkpoint}. Then say so: tripline backup seed \
+             CONFIG {} --restored",
+            address.path, self.name
+        )))
+    }
+
+    /// What the journal there says of case is looked at before anything is applied;
+    /// `false` while it is being connected to.
+    fn check_case(&mut self) -> Result<bool, ListenError> {
+        if !self.case.is_stated() {
+            return Ok(true);
+        }
+        let Some(head) = self.link.ask(|standby| standby.get(CURRENT, HEAD_BYTES))?
+        else {
+            return Ok(false);
+        };
+        if let Some(header) = Head::read(&head.unwrap_or_default()).header() {
+            self.case.check(header, &self.link.settings.address)?;
+        }
+        Ok(true)
+    }
+
+    fn check_header(&self, entry: &Entry<'_>) -> Result<(), ListenError> {
+        if !self.case.is_stated() || Op::of(entry.bytes) != Some(Op::Nx) {
+            return Ok(());
+        }
+        let record = Record::parse(entry.bytes).ok();
+        match record.as_ref().and_then(Header::read) {
+            Some(header) => self.case.check(&header, &self.link.settings.address),
+            None => Ok(()),
+        }
+    }
+
     /// Says where to begin, given what is applied and what is under way.
     fn resume(
         &mut self,
@@ -154,7 +226,7 @@ impl Replay {
                         "the standby {} does not say any more what is applied there: its \
                          file `{APPLIED}` is gone. {}",
                         self.link.settings.address,
-                        set_it(begin)
+                        self.set_it(begin)
                     )))
                 }
                 _ => Ok(None),
@@ -165,7 +237,7 @@ impl Replay {
                 "the file `{APPLIED}` on the standby {} does not say what is applied: \
                  {error}. Remove it. {}",
                 self.link.settings.address,
-                set_it(begin)
+                self.set_it(begin)
             ))
         })?;
         let there = applied.place();
@@ -203,8 +275,8 @@ impl Replay {
             "what is applied at the standby {} up to journal {sequence} offset {offset} is \
              not what the source has there: the server was restored, perhaps. Make the \
              standby's database from a checkpoint, then say which with `tripline where \
-             CONFIG --set LISTENER.replay SOURCE checkpoint:N`",
-            self.link.settings.address
+             CONFIG --set {}.replay SOURCE checkpoint:N`",
+            self.link.settings.address, self.name
         )))
     }
 
@@ -262,12 +334,12 @@ impl Replay {
     fn connecting(&self) -> ListenError {
         ListenError::Busy(format!("still connecting to {}", self.link.settings.address))
     }
-}
 
-fn set_it(begin: &Begin<'_>) -> String {
-    format!(
-        "Say with `tripline where CONFIG --set LISTENER.replay {} checkpoint:N` which \
-         checkpoint its database was made from",
-        begin.source
-    )
+    fn set_it(&self, begin: &Begin<'_>) -> String {
+        format!(
+            "Say with `tripline where CONFIG --set {}.replay {} checkpoint:N` which \
+             checkpoint its database was made from",
+            self.name, begin.source
+        )
+    }
 }

@@ -12,6 +12,10 @@
 //! Every change here can be broken off anywhere: the next connection finds out
 //! from the files how far it came.
 
+mod paths;
+
+pub(super) use paths::Folders;
+
 use super::resume::Holdings;
 use crate::ssh::{
     Attributes, Code, Extension, Failure, FileId, FromAnswer, Kind, Name, Open, Settings,
@@ -162,7 +166,11 @@ impl Standby {
         Ok(())
     }
 
-    fn read_head(&mut self, file: FileId, size: u64) -> Result<Vec<u8>, Failure> {
+    pub(super) fn read_head(
+        &mut self,
+        file: FileId,
+        size: u64,
+    ) -> Result<Vec<u8>, Failure> {
         self.read_range(file, 0..size.min(HEAD_BYTES))
     }
 
@@ -386,7 +394,10 @@ impl Standby {
         format!("{}/{name}", self.directory)
     }
 
-    fn ask<T: FromAnswer>(&mut self, ticket: &Ticket<T>) -> Result<T, Failure> {
+    pub(super) fn ask<T: FromAnswer>(
+        &mut self,
+        ticket: &Ticket<T>,
+    ) -> Result<T, Failure> {
         let until = Instant::now() + ANSWER_MAX;
         match self.sftp.wait(ticket, until)? {
             Some(answer) => Ok(answer),

@@ -163,7 +163,7 @@ impl Case {
 
     /// Copies everything, as a lane does; how often it had to begin again.
     fn copy(&self, cursor: Option<Cursor>) -> u32 {
-        let mut copy = Copy::new(self.settings.clone());
+        let mut copy = Copy::new(self.settings.clone(), "standby");
         let (mut settled, mut losses) = (cursor, 0);
         loop {
             match self.try_copy(&mut copy, &mut settled) {

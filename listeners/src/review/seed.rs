@@ -5,10 +5,9 @@
 
 use super::rows::Row;
 use super::tables::Tables;
-use flate2::read::MultiGzDecoder;
+use crate::checkpoint::{cannot, input, is_gzip, number_in, number_of};
 use p4journal::{Case, Header, NoteKind, Op, Reader, Record};
-use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 use tripline_api::ListenError;
@@ -28,9 +27,6 @@ pub(super) struct Seed {
 
 /// So many records are read between two looks at the clock.
 const RECORDS_AT_ONCE: usize = 1000;
-/// The number of a checkpoint is looked for in this many records at its start:
-/// it is in its second table.
-const RECORDS_BEFORE_NUMBER_MAX: usize = 100_000;
 
 impl Seed {
     /// The checkpoint to begin a journal of this number with: the file itself,
@@ -159,70 +155,4 @@ fn take(tables: &mut Tables, record: &Record<'_>) {
         Some(row) => tables.apply(true, &row),
         None => {}
     }
-}
-
-/// The number of the journal that goes on from a checkpoint: its counter
-/// `journal`. A server's first has none, and 0 is meant.
-fn number_of(path: &Path) -> Result<u64, ListenError> {
-    let mut reader = Reader::new(input(path)?);
-    let mut was_in_counters = false;
-    for _ in 0..RECORDS_BEFORE_NUMBER_MAX {
-        let entry = reader.next().map_err(|error| {
-            ListenError::Stop(format!("cannot read {}: {error}", path.display()))
-        })?;
-        let Some(entry) = entry else { break };
-        let Ok(record) = entry.record() else { continue };
-        if record.table() == Some("db.counters") {
-            was_in_counters = true;
-            let mut fields = record.fields();
-            if fields.next().is_some_and(|name| name.raw() == b"journal") {
-                let number = fields.next().and_then(|value| value.number());
-                return Ok(number.map_or(0, i64::cast_unsigned));
-            }
-        } else if was_in_counters && record.table().is_some() {
-            break;
-        }
-    }
-    if was_in_counters {
-        return Ok(0);
-    }
-    Err(ListenError::Stop(format!(
-        "{} is no checkpoint: it has no counters near its start",
-        path.display()
-    )))
-}
-
-/// The number in a name such as `checkpoint.15`, `p4_1.ckp.15.gz`.
-fn number_in(name: &str) -> Option<u64> {
-    let plain = name.strip_suffix(".gz").unwrap_or(name);
-    let (before, number) = plain.rsplit_once('.')?;
-    let is_checkpoint = before.ends_with("checkpoint") || before.ends_with("ckp");
-    if is_checkpoint { number.parse().ok() } else { None }
-}
-
-fn is_gzip(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "gz")
-}
-
-fn input(path: &Path) -> Result<Box<dyn Read + Send>, ListenError> {
-    let failed = |error| cannot("read", path, &error);
-    let mut file = File::open(path).map_err(failed)?;
-    let mut magic = [0; 2];
-    let count = file.read(&mut magic).map_err(failed)?;
-    let start = io::Cursor::new(magic[..count].to_vec());
-    let whole = BufReader::with_capacity(BUFFER_BYTES, start.chain(file));
-    Ok(if magic == GZIP { Box::new(MultiGzDecoder::new(whole)) } else { Box::new(whole) })
-}
-
-const GZIP: [u8; 2] = [0x1f, 0x8b];
-const BUFFER_BYTES: usize = 128 * 1024;
-
-fn cannot(what: &str, path: &Path, error: &io::Error) -> ListenError {
-    let text = format!("cannot {what} the checkpoint {}", path.display());
-    if error.kind() == io::ErrorKind::NotFound {
-        return ListenError::Stop(format!(
-            "{text}: it is not there. Name one that is, or leave `checkpoint` out"
-        ));
-    }
-    ListenError::io(text, error)
 }

@@ -5,6 +5,10 @@ use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use tripline_api::{Entry, Place};
 
+/// The file with the place up to which everything is applied.
+pub(in crate::hot_backup) const APPLIED: &str = "applied";
+pub(in crate::hot_backup) const APPLIED_BYTES_MAX: u64 = 64 * 1024;
+
 /// A place up to which everything is applied, as the file says it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::hot_backup) struct Applied {
@@ -19,6 +23,9 @@ pub(in crate::hot_backup) struct Applied {
     /// The tables that were left out when it was last applied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     without: Vec<String>,
+    /// The checkpoint that a person has to restore before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(in crate::hot_backup) restore: Option<String>,
 }
 
 /// A record of which not much is known.
@@ -46,7 +53,20 @@ impl Applied {
     /// A place that nothing proves: where a database made from a checkpoint is.
     pub(in crate::hot_backup) const fn at(place: Place) -> Self {
         let Place { era, sequence, offset, line } = place;
-        Self { sequence, offset, line, era, last: None, without: Vec::new() }
+        Self {
+            sequence,
+            offset,
+            line,
+            era,
+            last: None,
+            without: Vec::new(),
+            restore: None,
+        }
+    }
+
+    /// Before anything is, a person restores this checkpoint.
+    pub(in crate::hot_backup) fn after(checkpoint: String, place: Place) -> Self {
+        Self { restore: Some(checkpoint), ..Self::at(place) }
     }
 
     /// The place behind an entry.
@@ -70,7 +90,7 @@ impl Applied {
         self.without == tables
     }
 
-    pub(super) const fn place(&self) -> Place {
+    pub(in crate::hot_backup) const fn place(&self) -> Place {
         let Self { era, sequence, offset, line, .. } = *self;
         Place { era, sequence, offset, line }
     }
@@ -107,7 +127,7 @@ impl Applied {
     }
 
     /// Reads what stands in the file.
-    pub(super) fn read(text: &[u8]) -> Result<Self, serde_json::Error> {
+    pub(in crate::hot_backup) fn read(text: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(text)
     }
 }

@@ -31,7 +31,7 @@
 //! Whatever breaks off, ours or theirs, leads to `begin`. A script that is told to
 //! run what another is running waits for that one and finds that it is done.
 
-use super::applied::Applied;
+use super::applied::{APPLIED, APPLIED_BYTES_MAX, Applied};
 use super::link::{Link, lost};
 use crate::hot_backup::standby::Standby;
 use crate::ssh::{Bounds, Captured, Exec, Exit, Failure, FileId, Open};
@@ -55,9 +55,6 @@ const NOT_BEGUN: u32 = 75;
 /// The command did not read its input to the end.
 const NOT_READ: u32 = 76;
 
-/// The file with the place up to which everything is applied.
-pub(super) const APPLIED: &str = "applied";
-pub(super) const APPLIED_BYTES_MAX: u64 = 64 * 1024;
 const NEXT: &str = "replay.next";
 const LOG: &str = "replay.log";
 const LOCK: &str = "replay.lock";
