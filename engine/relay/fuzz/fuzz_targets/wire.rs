@@ -3,9 +3,16 @@
 
 #![no_main]
 
+#[path = "../../src/greeting.rs"]
+#[expect(dead_code, reason = "only what reads is looked at")]
+mod greeting;
+#[path = "../../src/wire.rs"]
+#[expect(dead_code, reason = "some of it is for who sends")]
+mod wire;
+
+use greeting::{BYTES_MAX, Greeting};
 use libfuzzer_sys::fuzz_target;
-use tripline_relay::greeting::{BYTES_MAX, Greeting};
-use tripline_relay::wire::{BODY_BYTES_MAX, Frame, HEAD_BYTES, Head};
+use wire::{BODY_BYTES_MAX, Frame, HEAD_BYTES, Head};
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(Some((greeting, len))) = Greeting::read(data) {
