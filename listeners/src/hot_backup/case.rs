@@ -25,10 +25,6 @@ pub(super) enum Stated {
 pub(super) struct Handling(Option<Case>);
 
 impl Handling {
-    /// Nobody says anything.
-    #[cfg(test)]
-    pub(super) const UNKNOWN: Self = Self(None);
-
     /// From the argument, and from the words of the command.
     ///
     /// # Errors
