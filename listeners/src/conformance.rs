@@ -15,8 +15,8 @@ use other_end::OtherEnd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tripline_api::{
-    Args, ArgsError, Begin, BuildContext, Built, Cursor, Flushed, Gap, GapKind, Listener,
-    ListenerFactory, OnGap, Place, Settled,
+    Args, ArgsError, Begin, BuildContext, Built, Cursor, Flushed, Gap, GapKind,
+    ListenError, Listener, ListenerFactory, OnGap, Place, Settled,
 };
 
 /// How the suite handles one kind of listener.
@@ -183,7 +183,7 @@ impl Suite<'_> {
         let batches = feed.unsettled(&from, BATCH_BYTES);
         let mut pending = Settled::new();
         for (index, batch) in batches.iter().take(batches_max).enumerate() {
-            self.must(batch.deliver(listener), "listen");
+            self.patiently(|| batch.deliver(listener), "listen");
             pending.insert(batch.log().cloned(), batch.end().clone());
             let is_last = index + 1 == batches.len();
             if is_last || (index + 1).is_multiple_of(flush_every) {
@@ -199,7 +199,25 @@ impl Suite<'_> {
         feed: &Feed,
         settled: &Settled,
     ) -> Option<Cursor> {
-        self.must(listener.begin(&feed.begin(settled.get(&None))), "begin")
+        let begin = feed.begin(settled.get(&None));
+        self.patiently(|| listener.begin(&begin), "begin")
+    }
+
+    /// Calls again as long as it is busy, as a lane does.
+    fn patiently<T>(
+        &self,
+        mut call: impl FnMut() -> Result<T, ListenError>,
+        what: &str,
+    ) -> T {
+        let since = Instant::now();
+        loop {
+            match call() {
+                Err(ListenError::Busy(_)) if since.elapsed() < SETTLE_MAX => {
+                    std::thread::yield_now();
+                }
+                result => return self.must(result, what),
+            }
+        }
     }
 
     /// Flushes, and waits until it is done.

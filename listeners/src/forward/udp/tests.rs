@@ -48,7 +48,9 @@ fn again<T>(mut call: impl FnMut() -> Result<T, ListenError>) -> T {
     loop {
         match call() {
             Ok(value) => return value,
-            Err(ListenError::Retry(why)) => assert!(since.elapsed() < LONG, "{why}"),
+            Err(ListenError::Retry(why) | ListenError::Busy(why)) => {
+                assert!(since.elapsed() < LONG, "{why}");
+            }
             Err(error) => panic!("{error:?}"),
         }
         std::thread::yield_now();
