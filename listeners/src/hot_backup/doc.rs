@@ -21,8 +21,9 @@ pub(super) const DOC: &str = "Keeps a standby ready: copies the journals of one 
      \"/p4/1/offline\", \"-f\", \"-jr\", \"-\"]. They lie there in a file before it \
      begins, so it never gets a part of them, whatever breaks; a run goes on when \
      the connection is cut or Tripline stopped, no other begins before it has ended, \
-     and it is known later what came of it. When it has ended with 0 and read its \
-     input to the end, the place stands in the file `applied` beside the journals, \
+     and it is known later what came of it. (A run that still goes on when its place \
+     is set by hand, or other tables are excluded, counts for nothing: what it applied \
+     comes again.) When it has ended with 0 and read its input to the end, the place stands in the file `applied` beside the journals, \
      and is settled: `tripline where` shows it as that of `NAME.replay`. When it \
      fails, the same comes again; so a transaction may be handed to it twice, which \
      leaves a Perforce database as once does. What the command says is in \
