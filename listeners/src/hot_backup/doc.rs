@@ -13,7 +13,8 @@ pub(super) const DOC: &str = "Keeps a standby ready: copies the journals of one 
      is read back once and compared with the source's; where they differ, in what \
      was settled before, the backup stops and says at which byte. Nothing is ever \
      overwritten, and there is never a hole: at a gap it stops (`on_gap: Stop`, the \
-     default). What a loss of power on the standby took away behind the last \
+     default). Where it goes on behind one, a journal whose end did not come becomes \
+     `journal.N.unfinished`, without a checksum. What a loss of power on the standby took away behind the last \
      settled place is written again.\n\
      \n\
      With `replay`, a command on the standby gets the records of whole \
