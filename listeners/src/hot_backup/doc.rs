@@ -40,7 +40,8 @@ pub(super) const DOC: &str = "Keeps a standby ready: copies the journals of one 
      it, it cannot be known from journals, and is left to `p4d` to refuse.\n\
      \n\
      With `archives: (root: \"/p4/1/root\")` the versioned files that committed rows \
-     of db.rev, db.storage and their like name are brought too, below `archives/` \
+     of db.rev, db.storage and their like name (and of transactions too long to be \
+     held, rows not committed yet) are brought too, below `archives/` \
      there, or to an address of its own, `archives: (root: .., to: \"ssh://..\")`, on \
      a lane of its own, `NAME.archives`. Depots that are not below the root are named \
      in `depots: {\"big\": \"/vol2/big\"}`. Each is read once and compared with size \

@@ -4,10 +4,12 @@
 //! Some places each time; each of a stretch with `TRIPLINE_CUTS=6000-10096 cargo test
 //! -p tripline-listeners hot_backup::tests -- --nocapture`.
 
+use super::archives::{Archives, Root};
 use super::copy::Copy;
 use crate::ssh::testing::{Access, Host, Plan, find};
 use crate::ssh::{Settings, Way};
 use crate::testing::{Feed, OwnedBatch};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -112,6 +114,35 @@ fn flushed(listener: &mut dyn Listener) {
             assert!(Instant::now() < until, "it never ends");
         }
     }
+}
+
+#[test]
+fn what_a_transaction_that_was_broken_up_names_is_brought_before_it_is_settled() {
+    let directory = fast_directory();
+    let (settings, backup) = local(directory.path());
+    let root = directory.path().join("root");
+    fs::create_dir_all(root.join("d/x,d")).unwrap();
+    let file = root.join("d/x,d/1.1");
+    fs::write(file, "content").unwrap();
+    let row = |revision: &str| {
+        format!("@pv@ 9 @db.rev@ @//d/x@ 1 1 1 5 1 1 @@ 7 0 0 @//d/x@ @{revision}@ 1 \n")
+    };
+    // One that waits for its process, and one of the transaction that is open.
+    let start = format!("{}@mx@ 7 1\n{}", row("1.1"), row("1.2"));
+    let root = Root::new(root, BTreeMap::new());
+    let mut archives = Archives::new(settings, "archives/", root, "standby.archives");
+    let feed = Feed::new("p4").journal(1, start.as_bytes());
+    patiently(|| match archives.begin(&feed.begin(None)) {
+        Err(ListenError::Retry(why)) => Err(ListenError::Busy(why)),
+        begun => begun,
+    })
+    .unwrap();
+    feed.batches(None, 10_000).iter().for_each(|batch| copied(&mut archives, batch));
+    // All this is settled, and does not come again.
+    drop(archives);
+    assert_eq!(fs::read(backup.join("archives/d/x,d/1.1")).unwrap(), b"content");
+    let missing = fs::read_to_string(backup.join("archives.missing")).unwrap();
+    assert!(missing.contains("1.2"), "{missing}");
 }
 
 #[cfg(feature = "ssh2")]
