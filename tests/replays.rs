@@ -99,14 +99,19 @@ fn a_command_that_does_not_read_its_input_has_applied_nothing() {
 
 #[test]
 fn what_a_command_says_when_it_fails_is_told_and_what_it_does_not_get_stays() {
-    let case = Case::new(&[], "echo the database is locked >&2; exit 3");
-    let daemon = case.site.start_daemon();
-    let why = case.why();
-    assert!(why.contains("ended with 3: the database is locked"), "{why}");
-    case.set_program("cat >> seen");
-    assert!(wait_until(LIMIT, || case.is_applied()), "{:?}", case.state());
-    assert_eq!(case.read("seen"), case.records());
-    daemon.stop();
+    // 75 is what the script itself ends with when it cannot begin.
+    for code in [3, 75] {
+        let program = format!("echo the database is locked >&2; exit {code}");
+        let case = Case::new(&[], &program);
+        let daemon = case.site.start_daemon();
+        let why = case.why();
+        let wanted = format!("ended with {code}: the database is locked");
+        assert!(why.contains(&wanted), "{why}");
+        case.set_program("cat >> seen");
+        assert!(wait_until(LIMIT, || case.is_applied()), "{:?}", case.state());
+        assert_eq!(case.read("seen"), case.records());
+        daemon.stop();
+    }
 }
 
 #[test]

@@ -38,8 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const GLANCE: Duration = Duration::from_millis(100);
 /// So many files wait; what one batch names may come on top.
 const QUEUE_MAX: usize = 10_000;
-/// So many rows wait for the end of their transactions; of more, the file is
-/// brought before it is known that they are committed.
+/// So many rows wait for the end of their transactions; of more, and of those that
+/// still wait at a flush, the file is brought before it is known that they are
+/// committed.
 const OPEN_ROWS_MAX: usize = 1_000_000;
 /// Of so many files it is remembered how they looked when they were sent.
 const SENT_MAX: usize = 100_000;
@@ -144,6 +145,9 @@ impl Listener for Archives {
     }
 
     fn flush(&mut self) -> Result<Flushed, ListenError> {
+        // What is settled does not come again, also where it is the start of a
+        // transaction that was too long to be handed out in one piece.
+        self.bring_early();
         self.mark = Some(self.queue.put);
         Ok(if self.is_flushed()? { Flushed::All } else { Flushed::Soon })
     }
@@ -299,6 +303,14 @@ impl Archives {
     pub(super) fn commit(&mut self) {
         let rows = std::mem::take(&mut self.open);
         self.put(rows.into_iter());
+    }
+
+    /// Brings what is not known to be committed.
+    fn bring_early(&mut self) {
+        for rows in std::mem::take(&mut self.paused).into_values() {
+            self.put(rows.into_iter());
+        }
+        self.commit();
     }
 
     fn put(&mut self, rows: impl Iterator<Item = (Wanted, Place)>) {

@@ -202,7 +202,11 @@ impl Copy {
             Answer::AtItsOwn => place,
             Answer::AtStartOf(_) => None,
         };
-        let next = begin.cursor.filter(|_| is_proved).and_then(|cursor| cursor.next);
+        // What is not read again says no more that it is over.
+        let is_known = |cursor: &&Cursor| {
+            is_proved || (from.is_some() && Some(cursor.place.sequence) == current)
+        };
+        let next = begin.cursor.filter(is_known).and_then(|cursor| cursor.next);
         self.open_current(&found, from, next)?;
         Ok(match answer {
             Answer::AtItsOwn => None,

@@ -13,7 +13,8 @@ pub(super) const DOC: &str = "Keeps a standby ready: copies the journals of one 
      is read back once and compared with the source's; where they differ, in what \
      was settled before, the backup stops and says at which byte. Nothing is ever \
      overwritten, and there is never a hole: at a gap it stops (`on_gap: Stop`, the \
-     default). What a loss of power on the standby took away behind the last \
+     default). Where it goes on behind one, a journal whose end did not come becomes \
+     `journal.N.unfinished`, without a checksum. What a loss of power on the standby took away behind the last \
      settled place is written again.\n\
      \n\
      With `replay`, a command on the standby gets the records of whole \
@@ -21,8 +22,9 @@ pub(super) const DOC: &str = "Keeps a standby ready: copies the journals of one 
      \"/p4/1/offline\", \"-f\", \"-jr\", \"-\"]. They lie there in a file before it \
      begins, so it never gets a part of them, whatever breaks; a run goes on when \
      the connection is cut or Tripline stopped, no other begins before it has ended, \
-     and it is known later what came of it. When it has ended with 0 and read its \
-     input to the end, the place stands in the file `applied` beside the journals, \
+     and it is known later what came of it. (A run that still goes on when its place \
+     is set by hand, or other tables are excluded, counts for nothing: what it applied \
+     comes again.) When it has ended with 0 and read its input to the end, the place stands in the file `applied` beside the journals, \
      and is settled: `tripline where` shows it as that of `NAME.replay`. When it \
      fails, the same comes again; so a transaction may be handed to it twice, which \
      leaves a Perforce database as once does. What the command says is in \
@@ -38,7 +40,8 @@ pub(super) const DOC: &str = "Keeps a standby ready: copies the journals of one 
      it, it cannot be known from journals, and is left to `p4d` to refuse.\n\
      \n\
      With `archives: (root: \"/p4/1/root\")` the versioned files that committed rows \
-     of db.rev, db.storage and their like name are brought too, below `archives/` \
+     of db.rev, db.storage and their like name (and of transactions too long to be \
+     held, rows not committed yet) are brought too, below `archives/` \
      there, or to an address of its own, `archives: (root: .., to: \"ssh://..\")`, on \
      a lane of its own, `NAME.archives`. Depots that are not below the root are named \
      in `depots: {\"big\": \"/vol2/big\"}`. Each is read once and compared with size \

@@ -31,8 +31,6 @@ use tripline_api::{
 
 /// No call takes much longer than this.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// So many bytes wait for a run of the command; one transaction may be longer.
-const QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// How much of a journal's start is read for its header.
 const HEAD_BYTES: u64 = 64 * 1024;
 
@@ -115,10 +113,10 @@ impl Listener for Replay {
     fn listen(&mut self, entries: &View<'_>) -> Result<(), ListenError> {
         let until = Instant::now() + PATIENCE;
         // A run that failed is begun again before more is taken.
-        while self.queue.len() >= QUEUE_BYTES_MAX && Instant::now() < until {
+        while self.queue.is_full() && Instant::now() < until {
             self.go_on(until)?;
         }
-        if self.queue.len() >= QUEUE_BYTES_MAX {
+        if self.queue.is_full() {
             let program = self.runner.program();
             return Err(ListenError::Busy(format!("{program} is busy on the standby")));
         }

@@ -4,6 +4,7 @@
 //! |--------------------|-----------------------------------------------------|
 //! | `journal`          | the journal that is being written                   |
 //! | `journal.N`        | a finished one                                      |
+//! | `….unfinished`     | one whose end did not come, because of a gap        |
 //! | `journal.N.sha256` | its checksum, as `sha256sum -c` reads it            |
 //! | `applied`          | up to where everything is applied, with `replay`    |
 //! | `replay.…`         | of the run of its command, see `replay/run.rs`      |

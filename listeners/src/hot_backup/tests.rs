@@ -4,10 +4,12 @@
 //! Some places each time; each of a stretch with `TRIPLINE_CUTS=6000-10096 cargo test
 //! -p tripline-listeners hot_backup::tests -- --nocapture`.
 
+use super::archives::{Archives, Root};
 use super::copy::Copy;
 use crate::ssh::testing::{Access, Host, Plan, find};
 use crate::ssh::{Settings, Way};
-use crate::testing::Feed;
+use crate::testing::{Feed, OwnedBatch};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -17,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
-use tripline_api::{Begin, Cursor, Flushed, ListenError, Listener as _, Place, SourceId};
+use tripline_api::{Begin, Cursor, Flushed, ListenError, Listener, Place, SourceId};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -43,6 +45,104 @@ fn cuts_in_the_protocol() {
     let cut = |at: u64| fs::write(&limit, at.to_string()).unwrap();
     let cuts = Case::new(settings, backup).cut_everywhere(&cut, 61, true);
     assert!(cuts > 50, "{cuts}");
+}
+
+/// The same server, and nothing is cut.
+fn local(directory: &Path) -> (Settings, PathBuf) {
+    let (backup, ssh) = (directory.join("backup"), directory.join("ssh"));
+    let server = find("sftp-server", "openssh-sftp-server").unwrap();
+    fs::write(&ssh, format!("#!/bin/sh\nexec {}\n", server.display())).unwrap();
+    fs::set_permissions(&ssh, fs::Permissions::from_mode(0o755)).unwrap();
+    let address = format!("ssh://a@b{}", backup.display());
+    let mut settings = Settings::new(address.try_into().unwrap());
+    (settings.way, settings.program) = (Way::Program, ssh);
+    (settings, backup)
+}
+
+#[test]
+fn a_journal_whose_rest_is_gone_is_not_taken_for_a_finished_one() {
+    let finished = journal(1);
+    let torn = &finished[..finished.len() / 2];
+    let last = journal(3);
+    for (is_restarted, first) in
+        [(false, torn), (true, torn), (false, &finished[..]), (true, &finished[..])]
+    {
+        let directory = fast_directory();
+        let (settings, backup) = local(directory.path());
+        let mut copy = Copy::new(settings.clone(), "standby");
+        let source = SourceId::new("p4").unwrap();
+        let begin = Begin { source: &source, cursor: None, set_by_hand: false };
+        patiently(|| copy.begin(&begin)).unwrap();
+        let feed = Feed::new("p4").journal(1, first);
+        feed.batches(None, 400).iter().for_each(|batch| copied(&mut copy, batch));
+        // The rest of it and journal 2 are gone.
+        if is_restarted {
+            copy = Copy::new(settings, "standby");
+            let to = Cursor::unproved(Place::start_of(0, 3));
+            let begin = Begin { source: &source, cursor: Some(&to), set_by_hand: true };
+            assert_eq!(patiently(|| copy.begin(&begin)).unwrap(), None);
+        }
+        let feed = Feed::new("p4").journal(3, &last);
+        feed.batches(None, 400).iter().for_each(|batch| copied(&mut copy, batch));
+        assert!(fs::read(backup.join("journal")).unwrap() == last);
+        let is_over = first.len() == finished.len();
+        let name = if is_over { "journal.1" } else { "journal.1.unfinished" };
+        let mut names: Vec<_> = fs::read_dir(&backup).unwrap().collect();
+        names.retain(|it| it.as_ref().is_ok_and(|it| it.file_name() != "journal"));
+        let kept = fs::read(backup.join(name)).unwrap();
+        assert!(feed_of(first) == kept, "{name} is what came");
+        let sums = usize::from(backup.join("journal.1.sha256").exists());
+        assert_eq!((names.len(), sums), if is_over { (2, 1) } else { (1, 0) });
+    }
+}
+
+/// The records of it that are whole.
+fn feed_of(bytes: &[u8]) -> Vec<u8> {
+    let feed = Feed::new("p4").journal(1, bytes);
+    feed.batches(None, 400).iter().flat_map(|batch| batch.view().bytes.to_vec()).collect()
+}
+
+fn copied(listener: &mut dyn Listener, batch: &OwnedBatch) {
+    patiently(|| batch.deliver(listener)).unwrap();
+    flushed(listener);
+}
+
+fn flushed(listener: &mut dyn Listener) {
+    if listener.flush().unwrap() == Flushed::Soon {
+        let until = Instant::now() + LIMIT;
+        while !listener.is_flushed().unwrap() {
+            assert!(Instant::now() < until, "it never ends");
+        }
+    }
+}
+
+#[test]
+fn what_a_transaction_that_was_broken_up_names_is_brought_before_it_is_settled() {
+    let directory = fast_directory();
+    let (settings, backup) = local(directory.path());
+    let root = directory.path().join("root");
+    fs::create_dir_all(root.join("d/x,d")).unwrap();
+    let file = root.join("d/x,d/1.1");
+    fs::write(file, "content").unwrap();
+    let row = |revision: &str| {
+        format!("@pv@ 9 @db.rev@ @//d/x@ 1 1 1 5 1 1 @@ 7 0 0 @//d/x@ @{revision}@ 1 \n")
+    };
+    // One that waits for its process, and one of the transaction that is open.
+    let start = format!("{}@mx@ 7 1\n{}", row("1.1"), row("1.2"));
+    let root = Root::new(root, BTreeMap::new());
+    let mut archives = Archives::new(settings, "archives/", root, "standby.archives");
+    let feed = Feed::new("p4").journal(1, start.as_bytes());
+    patiently(|| match archives.begin(&feed.begin(None)) {
+        Err(ListenError::Retry(why)) => Err(ListenError::Busy(why)),
+        begun => begun,
+    })
+    .unwrap();
+    feed.batches(None, 10_000).iter().for_each(|batch| copied(&mut archives, batch));
+    // All this is settled, and does not come again.
+    drop(archives);
+    assert_eq!(fs::read(backup.join("archives/d/x,d/1.1")).unwrap(), b"content");
+    let missing = fs::read_to_string(backup.join("archives.missing")).unwrap();
+    assert!(missing.contains("1.2"), "{missing}");
 }
 
 #[cfg(feature = "ssh2")]

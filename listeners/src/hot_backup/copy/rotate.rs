@@ -3,17 +3,22 @@
 use super::{Copy, Current, not_connected};
 use crate::hot_backup::held::Held;
 use crate::hot_backup::standby::CURRENT;
+use p4journal::{Splitter, Trailer};
 use std::time::Instant;
 use tripline_api::{ListenError, Listener as _, Place};
 
 impl Copy {
-    /// Gives the growing journal its number, once all of it is on the disk.
+    /// Gives the growing journal its number, once all of it is on the disk; or, where
+    /// the source goes on behind a gap and it has no end, a name that says so.
     pub(super) fn finish(&mut self, until: Instant) -> Result<(), ListenError> {
-        if let Some(Current { sequence, end, reached, .. }) = self.current
-            && reached < end
-        {
+        match self.current {
             // The source's journal is over before that of the standby.
-            return self.differs(Place::start_of(0, sequence), reached);
+            Some(Current { sequence, end, reached, next: Some(_), .. })
+                if reached < end =>
+            {
+                return self.differs(Place::start_of(0, sequence), reached);
+            }
+            _ => {}
         }
         self.flush()?;
         while !self.is_flushed()? {
@@ -25,7 +30,7 @@ impl Copy {
                 return Err(self.failed(failure));
             }
         }
-        let finished = self.rename_current();
+        let finished = self.look_for_trailer().and_then(|()| self.rename_current());
         match finished {
             Ok(number) => {
                 (self.current, self.newest) = (None, Some(number));
@@ -40,6 +45,20 @@ impl Copy {
                 })
             }
         }
+    }
+
+    /// Nobody said that the growing journal is over: it may say so itself.
+    fn look_for_trailer(&mut self) -> Result<(), ListenError> {
+        let (Some(standby), Some(current)) = (&mut self.standby, &mut self.current)
+        else {
+            return Err(not_connected());
+        };
+        if current.next.is_none() {
+            let range = current.end.saturating_sub(TRAILER_BYTES_MAX)..current.end;
+            current.next =
+                next_by_trailer(&standby.read_range(current.held.file, range)?);
+        }
+        Ok(())
     }
 
     /// The number that the growing journal gets: a first journal does not say it,
@@ -70,7 +89,9 @@ impl Copy {
         }
         let is_known = self.checksum.is_of(current.sequence, current.end);
         let is_noted = current.is_noted;
-        let name = format!("{CURRENT}.{number}");
+        let is_over = current.next.is_some();
+        let end = if is_over { "" } else { ".unfinished" };
+        let name = format!("{CURRENT}.{number}{end}");
         if standby.exists(&name)? {
             return Err(ListenError::Stop(format!(
                 "{} is on the standby already, so {CURRENT} cannot become it: it is from \
@@ -79,7 +100,7 @@ impl Copy {
                 standby.path(&name)
             )));
         }
-        if is_known && !is_noted {
+        if is_over && is_known && !is_noted {
             let text = format!("{}  {name}\n", self.checksum.hex());
             standby.put(&format!("{name}.sha256"), text.as_bytes())?;
         }
@@ -109,3 +130,17 @@ impl Copy {
         Ok(())
     }
 }
+
+/// The number of the next journal, where these last bytes of one end with its trailer.
+fn next_by_trailer(bytes: &[u8]) -> Option<u64> {
+    // Inside a text each `@` is doubled, so this is where a record begins.
+    let from = memchr::memmem::rfind(bytes, b"\n@rv@ ")? + 1;
+    let (mut splitter, mut trailer) = (Splitter::new(), Trailer::new());
+    let mut pieces = splitter.pieces(&bytes[from..]);
+    pieces.by_ref().for_each(|(record, _)| trailer.see(record));
+    let is_all = pieces.used() == bytes.len() - from;
+    trailer.next_number().filter(|_| is_all)
+}
+
+/// No trailer is longer.
+const TRAILER_BYTES_MAX: u64 = 4096;

@@ -5,8 +5,10 @@ use p4journal::{Op, Record, Step, Transactions};
 use std::collections::BTreeMap;
 use tripline_api::{Cursor, Entry, ListenError};
 
-/// The longest transaction, and all that are open with it. A reader holds more of
-/// them back, so this is where it ends.
+/// So many bytes wait for a run of the command; one transaction may be longer.
+const QUEUE_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The longest transaction, all that are open with it, and what waits for their end. A
+/// reader hands out what is longer than it can hold, so this is where it ends.
 const TRANSACTION_BYTES_MAX: usize = 448 * 1024 * 1024;
 
 /// What waits to be applied, and what waits to be committed.
@@ -38,9 +40,10 @@ impl Queue {
         &self.exclude_tables
     }
 
-    /// How many bytes can be applied.
-    pub(super) const fn len(&self) -> usize {
-        self.ready.len()
+    /// Whether enough waits to be applied. Not while one transaction is open and others
+    /// are closed behind it: only what is to come gives them a place to go to.
+    pub(super) const fn is_full(&self) -> bool {
+        self.to.is_some() && self.ready.len() >= QUEUE_BYTES_MAX
     }
 
     /// Whether there is nothing to apply, and no place to go to.
@@ -80,11 +83,13 @@ impl Queue {
             self.paused.clear();
         }
         if !self.is_excluded(entry) {
-            let held: usize = self.paused.values().map(Vec::len).sum();
+            let paused: usize = self.paused.values().map(Vec::len).sum();
+            let ready = if self.to.is_none() { self.ready.len() } else { 0 };
+            let held = paused + ready;
             if held + self.open.len() + entry.bytes.len() > TRANSACTION_BYTES_MAX {
                 return Err(ListenError::Stop(format!(
-                    "the transactions that are open at {} have more than \
-                     {TRANSACTION_BYTES_MAX} bytes: replay that journal by hand, and set \
+                    "the transactions that are open at {}, and those that wait for them, \
+                     have more than {TRANSACTION_BYTES_MAX} bytes: replay that journal by hand, and set \
                      the cursor behind it",
                     entry.id()
                 )));
@@ -184,6 +189,22 @@ mod tests {
         let (queue, _) =
             queued(&[b"@pv@ 0 @db.x@ 1 \n", b"@pv@ 0 @db.x@ 2 \n@ex@ 8 2\n"]);
         assert_eq!(queue, "@pv@ 0 @db.x@ 2 \n@ex@ 8 2\n");
+    }
+
+    #[test]
+    fn more_is_taken_while_nothing_of_it_can_be_applied() {
+        let mut queue = Queue::default();
+        let row = format!("@pv@ 0 @db.x@ 1 @{}@ \n@ex@ 8 2\n", "x".repeat(1024 * 1024));
+        let journal = format!("@mx@ 7 1\n{}@ex@ 7 3\n", row.repeat(9));
+        let feed = Feed::new("p4").journal(1, journal.as_bytes());
+        let batches = feed.batches(None, 1);
+        for (index, batch) in batches.iter().enumerate() {
+            assert!(!queue.is_full(), "it could never go on at {index}");
+            batch.view().entries().for_each(|entry| queue.push(&entry).unwrap());
+        }
+        assert!(queue.is_full());
+        assert_eq!(queue.take().map(|(input, _)| input.len()), Some(journal.len()));
+        assert!(!queue.is_full());
     }
 
     #[test]

@@ -12,9 +12,10 @@
 //! | `to`   | what stands in `applied` after it                             |
 //!
 //! It is made under another name, synced, and gets this one in one step. Then the
-//! standby runs [`SCRIPT`], which waits until no other does, looks whether `applied`
-//! still is `from`, runs the command and, when that ended with 0 and has read
-//! everything, makes `to` become `applied`. A run needs nobody to listen to it; what
+//! standby runs [`SCRIPT`], which waits until no other does, enters the directory,
+//! looks whether `applied` still is `from`, runs the command and, when that ended with
+//! 0 and has read everything, makes `to` become `applied`: the one of its directory,
+//! which is gone when the run was given up, and then nothing counts as applied. A run needs nobody to listen to it; what
 //! the command says is in `replay.log`.
 //!
 //! ```text
@@ -41,19 +42,23 @@ use tripline_api::ListenError;
 /// What the standby's shell does, given the directory and the command's words.
 /// It is the same each time, so that an account may be kept to it.
 const SCRIPT: &str = concat!(
-    r#"d=$1 n=$1/replay.next; shift; "#,
-    r#"exec 9>>"$d/replay.lock" && flock 9 && cmp -s "$n/from" "$d/applied" || exit 75; "#,
+    // The directory is pinned, not its name: when this run was given up, another's lies
+    // there under that name, and must not be taken for this one's.
+    r#"d=$1 w=$PWD; shift; exec 9>>"$d/replay.lock" && flock 9 && "#,
+    r#"cd "$d/replay.next" && cmp -s from ../applied || "#,
+    r#"{ echo replay: not begun; exit 75; }; "#,
     // Without `to` it cannot become applied: it is made anew.
-    r#"{ cat "$n/in" || rm -f "$n/to"; } | { "#,
-    r#""$@" >"$d/replay.log" 2>&1 9>&9 || exit; "#,
+    r#"{ cat in || rm -f to; } | { "#,
+    r#"(cd "$w" && exec "$@") >../replay.log 2>&1 9>&9 || exit; "#,
     // What the command has left in the pipe.
-    r#"if read -r rest; then exit 76; fi; "#,
-    r#"cmp -s "$n/from" "$d/applied" && mv -f "$n/to" "$d/applied"; }"#,
+    r#"if read -r rest; then echo replay: not read; exit 76; fi; "#,
+    r#"cmp -s from ../applied && mv -f to ../applied; }"#,
 );
-/// It could not begin, or was done already.
-const NOT_BEGUN: u32 = 75;
+/// It could not begin, or was done already: the script says so, because the command
+/// may end with any number.
+const NOT_BEGUN: &str = "replay: not begun";
 /// The command did not read its input to the end.
-const NOT_READ: u32 = 76;
+const NOT_READ: &str = "replay: not read";
 
 const NEXT: &str = "replay.next";
 const LOG: &str = "replay.log";
@@ -91,6 +96,8 @@ struct Sending {
 /// A run that is over.
 struct Ended {
     exit: Exit,
+    /// What the script says itself.
+    output: String,
     errors: String,
     to: Applied,
 }
@@ -191,8 +198,8 @@ impl Runner {
                     self.stage = Stage::Running(exec, to);
                     return Ok(None);
                 };
-                let errors = exec.errors().shown();
-                self.look(link, Ended { exit, errors, to })
+                let (output, errors) = (exec.output().shown(), exec.errors().shown());
+                self.look(link, Ended { exit, output, errors, to })
             }
             Stage::Ended(ended) => self.look(link, ended),
         }
@@ -245,7 +252,7 @@ impl Runner {
                 return Ok(Some(None));
             }
             let mut said = Captured::new(OUTPUT_BYTES_MAX);
-            if !matches!(ended.exit, Exit::Status(NOT_BEGUN)) {
+            if !ended.output.contains(NOT_BEGUN) {
                 said.push(&standby.get_end(LOG, OUTPUT_BYTES_MAX as u64)?);
             }
             Ok(Some(Some(said.shown())))
@@ -273,11 +280,11 @@ impl Runner {
     fn failed(&self, link: &Link, ended: &Ended, said: &str) -> ListenError {
         let (program, standby) = (self.program(), &link.settings.address);
         let how = match &ended.exit {
-            Exit::Status(NOT_BEGUN) => format!(
+            Exit::Status(_) if ended.output.contains(NOT_BEGUN) => format!(
                 "{program} could not be run on the standby {standby}: sh, flock, cmp, \
                  cat, mv and rm must be there, and nobody else may change the file `{APPLIED}`"
             ),
-            Exit::Status(NOT_READ) => format!(
+            Exit::Status(_) if ended.output.contains(NOT_READ) => format!(
                 "{program} on the standby {standby} ended with 0, and did not read its \
                  standard input to the end: nothing of it counts as applied"
             ),
@@ -336,3 +343,70 @@ fn not_connected() -> ListenError {
 
 /// There is no input to wait for.
 const STALL_MAX: Duration = Duration::from_secs(24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::Path;
+    use std::process::{Command, Output};
+
+    /// What a run of these words leaves, where `applied` and `from` are `0`.
+    fn run(directory: &Path, command: &str) -> Output {
+        fs::write(directory.join("applied"), "0").unwrap();
+        put(directory, NEXT, "1");
+        let script = ["-c", SCRIPT, "replay", "./standby", "sh", "-c", command];
+        let home = directory.parent().unwrap();
+        Command::new("sh").args(script).current_dir(home).output().unwrap()
+    }
+
+    fn put(directory: &Path, name: &str, to: &str) {
+        let run = directory.join(name);
+        fs::create_dir_all(&run).unwrap();
+        for (part, text) in [("from", "0"), ("to", to), ("in", "@ex@ 1 2\n")] {
+            fs::write(run.join(part), text).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_run_confirms_its_own_place_only() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("standby");
+        fs::create_dir(&directory).unwrap();
+        let applied = || fs::read_to_string(directory.join("applied")).unwrap();
+        let output = run(&directory, "cat > seen");
+        assert!(output.status.success(), "{output:?}");
+        assert_eq!(applied(), "1");
+        let seen = fs::read_to_string(home.path().join("seen")).unwrap();
+        assert_eq!(seen, "@ex@ 1 2\n", "it runs where it was begun");
+
+        // It is given up while it goes on, and another one from there is to come.
+        put(&directory, "other", "2");
+        let swap = "cat > seen; rm -r standby/replay.next; \
+            mv standby/other standby/replay.next";
+        let output = run(&directory, swap);
+        assert!(!output.status.success(), "{output:?}");
+        assert_eq!(applied(), "0", "nobody has applied that");
+        assert!(directory.join("replay.next/to").exists(), "it is still to come");
+    }
+
+    #[test]
+    fn what_the_command_ends_with_is_not_what_the_script_says() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("standby");
+        fs::create_dir(&directory).unwrap();
+        for code in [75, 76] {
+            let output = run(&directory, &format!("cat > seen; echo no; exit {code}"));
+            assert_eq!(output.status.code(), Some(code));
+            assert!(output.stdout.is_empty(), "{output:?}");
+            assert_eq!(fs::read_to_string(directory.join(LOG)).unwrap(), "no\n");
+        }
+        let output = run(&directory, "exit 0");
+        assert!(String::from_utf8(output.stdout).unwrap().contains(NOT_READ));
+        fs::remove_dir_all(directory.join(NEXT)).unwrap();
+        let script = ["-c", SCRIPT, "replay", "./standby", "true"];
+        let output =
+            Command::new("sh").args(script).current_dir(home.path()).output().unwrap();
+        assert!(String::from_utf8(output.stdout).unwrap().contains(NOT_BEGUN));
+    }
+}
