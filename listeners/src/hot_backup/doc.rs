@@ -48,7 +48,8 @@ pub(super) const DOC: &str = "Keeps a standby ready: copies the journals of one 
      one before at once, when all of it is on the disk. What is missing, or is not \
      what its row says, is not brought and holds up nothing: it is in the file \
      `archives.missing` there and, the first hundred, among the dead letters, and is \
-     looked for again each minute and at each start. (An RCS file is brought, for its \
+     looked for again each minute and at each start; after a hundred thousand, more are only counted there. What \
+     is purged or taken away meanwhile is not missing any more. (An RCS file is brought, for its \
      other revisions.) Nothing is ever deleted there. Only what journals name is \
      brought; what a checkpoint names, when the standby is seeded.\n\
      \n\
