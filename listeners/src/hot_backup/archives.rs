@@ -47,6 +47,8 @@ const SENT_MAX: usize = 100_000;
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// So many are told one by one since the start; the report has all.
 const LETTERS_MAX: usize = 100;
+/// In so many folders names are made before those are synced.
+const DIRTY_MAX: usize = 10_000;
 const NO_ROOM: &str = "More are missing than archives.missing on the standby has room for: \
      is `root` the P4ROOT of this server, and are depots that are elsewhere in `depots`?";
 
@@ -362,6 +364,8 @@ impl Archives {
     fn step(&mut self, until: Instant) -> Result<bool, Failure> {
         let Some(standby) = &mut self.standby else { return Err(not_connected()) };
         let (root, folders) = (&self.root, &mut self.folders);
+        // A few at a time, so that the end of a seed is not all of the work.
+        standby.sync_folders(folders, DIRTY_MAX)?;
         let sending = match &mut self.sending {
             Some(sending) => sending,
             none => {
@@ -477,7 +481,7 @@ impl Archives {
 
     fn try_settle(&mut self) -> Result<(), Failure> {
         let Some(standby) = &mut self.standby else { return Err(not_connected()) };
-        standby.sync_folders(&mut self.folders)?;
+        standby.sync_folders(&mut self.folders, 0)?;
         if self.missing.has_changed {
             standby.put(REPORT, &self.missing.to_report())?;
             self.missing.has_changed = false;
