@@ -119,6 +119,23 @@ fn what_is_missing_or_wrong_is_reported_and_looked_for_again() {
     let mut retry = site.command(&["dead", "retry"]);
     let said = exits(&retry.arg("--all").output().unwrap(), 1);
     assert!(said.contains("delivered") && said.contains("refused again"), "{said}");
+    // What is purged is missing no more, before and after it was looked for.
+    let purged = |row: &str| row.replace("@pv@", "@rv@").replace(" 0 5 17", " 6 5 17");
+    let half = row("//depot/half.c", "//depot/half.c", "1.5", TEXT, "other\n");
+    let soon = row("//depot/soon", "//depot/soon", "1.1", FULL, "soon");
+    let taken = row("//depot/taken", "//depot/taken", "1.1", FULL, "taken");
+    let rows = [&soon, &taken, &purged(&half), &purged(&soon)];
+    journals[0].bytes.extend(committed(&rows.map(String::as_str).concat()).bytes());
+    site.lay_out(&journals);
+    site.until_idle();
+    let lines = report(&standby);
+    assert!(lines.contains("taken"), "{lines}");
+    assert!(!lines.contains("half") && !lines.contains("soon"), "{lines}");
+    let rows = committed(&taken.replace("@pv@", "@dv@"));
+    journals[0].bytes.extend(rows.bytes());
+    site.lay_out(&journals);
+    site.catch_up();
+    assert!(!report(&standby).contains("taken"), "{}", report(&standby));
 }
 
 #[test]

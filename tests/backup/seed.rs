@@ -171,13 +171,21 @@ fn nothing_is_applied_before_the_checkpoint_is_restored() {
     site.lay_out(&journals_from(4, 5));
     let path = checkpoint(&site, 4, "");
     let said = exits(&backup(&site, "seed", &[]), 0);
-    assert!(said.contains("--restored") && said.contains("into an empty"), "{said}");
+    assert!(said.contains("--restored 4") && said.contains("into an empty"), "{said}");
     let said = exits(&site.until_idle(), 3);
     assert!(said.contains("is to be restored there first"), "{said}");
     assert!(!applied.exists(), "something was applied");
+    // A newer one does not take its place while somebody restores it.
+    checkpoint(&site, 5, "");
+    let said = exits(&backup(&site, "seed", &[]), 0);
+    assert!(said.contains("checkpoint.4 is waiting"), "{said}");
+    assert!(said.contains("--restored 4") && !said.contains("--restored 5"), "{said}");
+    let said = exits(&backup(&site, "seed", &["standby", "--restored", "5"]), 2);
+    assert!(said.contains("checkpoint.4 is waiting"), "{said}");
+    exits(&backup(&site, "seed", &["standby", "--restored"]), 2);
     // A person restores it, and says so.
     fs::copy(&path, &applied).unwrap();
-    exits(&backup(&site, "seed", &["standby", "--restored"]), 0);
+    exits(&backup(&site, "seed", &["standby", "--restored", "4"]), 0);
     site.catch_up();
     let text = fs::read_to_string(&applied).unwrap();
     // The end of journal 4, and what journal 5 made of the same rows.
@@ -185,8 +193,14 @@ fn nothing_is_applied_before_the_checkpoint_is_restored() {
     // There is nothing to be restored any more.
     let said = exits(&backup(&site, "seed", &[]), 0);
     assert!(said.contains("nothing is to be restored"), "{said}");
-    let said = exits(&backup(&site, "seed", &["standby", "--restored"]), 2);
+    let said = exits(&backup(&site, "seed", &["standby", "--restored", "4"]), 2);
     assert!(said.contains("no checkpoint waits"), "{said}");
+    // What an earlier life of the server had applied is of no use.
+    let there = standby.backup().join("applied");
+    fs::write(&there, r#"{"sequence": 9, "offset": 0, "line": 0}"#).unwrap();
+    let said = exits(&backup(&site, "seed", &[]), 0);
+    assert!(said.contains("--restored 5"), "{said}");
+    assert!(fs::read_to_string(&there).unwrap().contains("checkpoint.5"));
 }
 
 #[test]

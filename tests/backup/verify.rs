@@ -1,7 +1,7 @@
 //! The full compare: what holds, and everything that can be wrong.
 
 use super::depot::{Depot, FULL, GZIP, TEXT, committed, journal, row};
-use super::{backup, checkpoint, exits};
+use super::{backup, checkpoint, exits, journals_from};
 use crate::site::{Site, corpus_journals};
 use crate::standby::Standby;
 use crate::util::{corpus, gzip};
@@ -86,6 +86,45 @@ fn what_holds_holds_and_all_that_is_wrong_is_found() {
     assert_eq!(count(&all, "checkpoint", "differ"), 1, "{all}");
     let said = exits(&backup(&site, "verify", &["standby", "/no such file"]), 2);
     assert!(said.contains("cannot be used"), "{said}");
+}
+
+#[test]
+fn a_backup_with_a_hole_does_not_hold() {
+    let standby = Standby::new(&[]);
+    let site = Site::new();
+    standby.configure(&site);
+    site.lay_out(&journals_from(2, 5));
+    let old = checkpoint(&site, 2, "");
+    exits(&backup(&site, "seed", &[]), 0);
+    site.catch_up();
+    checkpoint(&site, 5, "");
+    fs::remove_file(old).unwrap();
+    let folder = standby.backup();
+    let here = ["--local", folder.to_str().unwrap()];
+    kinds(&site, &[], 0);
+    kinds(&site, &here, 0);
+    let file = |name: &str| folder.join(name);
+    let aside = file("aside");
+    for name in ["checkpoint.2", "journal.2", "journal.4", "journal"] {
+        fs::rename(file(name), &aside).unwrap();
+        let all = kinds(&site, &[], 1);
+        let kind = name.split('.').next().unwrap();
+        assert!(count(&all, kind, "missing") > 0, "{name}: {all}");
+        if name.starts_with("journal.") {
+            let all = kinds(&site, &here, 1);
+            assert!(count(&all, kind, "missing") > 0, "{name}: {all}");
+        }
+        fs::rename(&aside, file(name)).unwrap();
+    }
+    // Nor without its checksum, or under another number.
+    let sum = file("journal.3.sha256");
+    fs::rename(file("journal.3"), &aside).unwrap();
+    fs::rename(&sum, file("sum")).unwrap();
+    kinds(&site, &[], 1);
+    kinds(&site, &here, 1);
+    fs::copy(file("journal.4"), file("journal.3")).unwrap();
+    let all = kinds(&site, &here, 1);
+    assert_eq!(count(&all, "journal", "differ"), 1, "{all}");
 }
 
 /// What is done to a file.

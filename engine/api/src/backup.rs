@@ -22,12 +22,13 @@ pub trait Backup: Send {
         tell: &mut Tell<'_>,
     ) -> Result<Seeded, ListenError>;
 
-    /// A person says that the checkpoint which was seeded is restored.
+    /// A person says that the checkpoint of that number, which was seeded, is
+    /// restored.
     ///
     /// # Errors
     ///
-    /// As for [`seed`](Self::seed).
-    fn restored(&mut self) -> Result<Seeded, ListenError>;
+    /// As for [`seed`](Self::seed); and when another one is waited for.
+    fn restored(&mut self, number: u64) -> Result<Seeded, ListenError>;
 
     /// Compares everything in the backup with what it should be.
     ///

@@ -37,8 +37,8 @@ pub(super) fn run(args: &SeedArgs, registry: &Registry) -> anyhow::Result<ExitCo
         .collect();
     let mut teller = Teller::new();
     let seeded = match args.restored {
-        true => kept.backup.restored(),
-        false => {
+        Some(number) => kept.backup.restored(number),
+        None => {
             let places = places(&kept.name, &known);
             let seeding = Seeding { source: &*kept.source, places: &places };
             kept.backup.seed(&seeding, &mut |told| teller.tell(told))

@@ -23,26 +23,28 @@ journal behind the checkpoint, unless it can go on where the standby is; the
 journals themselves are copied by `tripline run`.
 
 With `replay`, nothing is applied before a person has restored the checkpoint on
-the standby, and says so with --restored. The daemon must not be running.
+the standby, and says with --restored which one it was. Until then it stays the one,
+and a newer checkpoint is only copied. The daemon must not be running.
 
 Examples:
   tripline backup seed tripline.ron
-  tripline backup seed tripline.ron standby --restored")]
+  tripline backup seed tripline.ron standby --restored 15")]
 pub(crate) struct SeedArgs {
     /// The configuration.
     pub(crate) config: PathBuf,
     /// The HotBackup; may be left out where there is only one.
     pub(crate) listener: Option<String>,
-    /// The checkpoint that was brought is restored: apply the journals behind it.
-    #[arg(long)]
-    pub(crate) restored: bool,
+    /// The checkpoint of this number is restored: apply the journals behind it.
+    #[arg(long, value_name = "N")]
+    pub(crate) restored: Option<u64>,
 }
 
 /// Arguments of `tripline backup verify`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 Copies of journals are compared with the source's, and older ones and checkpoints
-with their checksums. With `archives`, every revision that the checkpoint and the
+with their checksums. No journal may be missing, and without `replay` there must be
+a checkpoint to restore before them. With `archives`, every revision that the checkpoint and the
 journals behind it name is looked for on the standby, and its content compared with
 size and digest of its row; what no row has a digest of is counted as unchecked.
 All is read, nothing is changed, and the daemon may run; what it brings meanwhile

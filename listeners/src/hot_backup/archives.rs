@@ -48,6 +48,10 @@ const SENT_MAX: usize = 100_000;
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
 /// So many are told one by one since the start; the report has all.
 const LETTERS_MAX: usize = 100;
+/// In so many folders names are made before those are synced.
+const DIRTY_MAX: usize = 10_000;
+const NO_ROOM: &str = "More are missing than archives.missing on the standby has room for: \
+     is `root` the P4ROOT of this server, and are depots that are elsewhere in `depots`?";
 
 /// The listener.
 pub(super) struct Archives {
@@ -65,8 +69,8 @@ pub(super) struct Archives {
     /// How files looked when the standby got them.
     sent: HashMap<Vec<u8>, Stamp>,
     /// Rows since the last marker, and of processes that go on later.
-    open: Vec<(Wanted, Place)>,
-    paused: BTreeMap<u64, Vec<(Wanted, Place)>>,
+    open: Vec<Row>,
+    paused: BTreeMap<u64, Vec<Row>>,
     transactions: Transactions,
     sequence: Option<u64>,
     /// So much of the queue was put in before the flush that is under way.
@@ -74,6 +78,14 @@ pub(super) struct Archives {
     looked: Instant,
     letters: Vec<Letter>,
     told: usize,
+}
+
+/// What a row does once it is committed.
+enum Row {
+    /// It names a revision.
+    Names(Wanted, Place),
+    /// It names it no more.
+    LetsGo { wanted: Wanted, is_purged: bool },
 }
 
 impl Archives {
@@ -119,7 +131,7 @@ impl Listener for Archives {
     fn is_handled(&self, entry: &Entry<'_>) -> bool {
         match Op::of(entry.bytes) {
             Some(Op::Ex | Op::Mx | Op::Nx | Op::Dl) => true,
-            Some(op) if op.is_put() => {
+            Some(op) if op.is_put() || op.is_delete() => {
                 let record = entry.record();
                 let table = record.as_ref().and_then(Record::table);
                 table.is_some_and(|table| TABLES.contains(&table))
@@ -173,19 +185,19 @@ impl Listener for Archives {
         };
         self.open()?;
         let key = (wanted.path.clone(), wanted.revision.name.clone());
+        let cut = self.missing.cut();
         self.queue.put(wanted, Place::default());
         self.go_on(Instant::now() + PATIENCE)?;
         if self.queue.done < self.queue.put {
             let why = "the standby has not got all of it yet".to_owned();
             return Err(ListenError::Retry(why));
         }
-        match self.missing.why(&key) {
-            Some(why) => {
-                let why = why.to_owned();
-                Err(ListenError::Rejected(Rejected { what: Culprit::All, why }))
-            }
-            None => Ok(()),
-        }
+        let why = match self.missing.why(&key) {
+            Some(why) => why.to_owned(),
+            None if self.missing.cut() > cut => NO_ROOM.to_owned(),
+            None => return Ok(()),
+        };
+        Err(ListenError::Rejected(Rejected { what: Culprit::All, why }))
     }
 
     fn no_data(&mut self, _: bool) -> Result<(), ListenError> {
@@ -261,7 +273,13 @@ impl Archives {
                     self.missing.remove(&gone.path, &gone.revision.name);
                 }
             }
-            op if op.is_put() => self.name(&record, entry.place),
+            op if op.is_put() || op.is_delete() => match Wanted::let_go(&record) {
+                Some(wanted) => {
+                    self.row(Row::LetsGo { wanted, is_purged: op.is_put() });
+                }
+                None if op.is_put() => self.name(&record, entry.place),
+                None => {}
+            },
             _ => {}
         }
         match self.transactions.see(&record) {
@@ -283,7 +301,7 @@ impl Archives {
     /// What a row names, once it is committed.
     pub(super) fn name(&mut self, record: &Record<'_>, place: Place) {
         match Wanted::of(record) {
-            Named::File(wanted) => self.open.push((wanted, place)),
+            Named::File(wanted) => self.row(Row::Names(wanted, place)),
             Named::Nothing => {}
             Named::Odd(what) => self.tell(
                 place,
@@ -292,6 +310,10 @@ impl Archives {
                  archives. Find out who writes to the journal",
             ),
         }
+    }
+
+    fn row(&mut self, row: Row) {
+        self.open.push(row);
         let paused: usize = self.paused.values().map(Vec::len).sum();
         if self.open.len() + paused > OPEN_ROWS_MAX {
             let rows = std::mem::take(&mut self.open);
@@ -313,9 +335,20 @@ impl Archives {
         self.commit();
     }
 
-    fn put(&mut self, rows: impl Iterator<Item = (Wanted, Place)>) {
-        for (wanted, place) in rows {
-            self.queue.put(wanted, place);
+    fn put(&mut self, rows: impl Iterator<Item = Row>) {
+        for row in rows {
+            match row {
+                Row::Names(wanted, place) => self.queue.put(wanted, place),
+                Row::LetsGo { wanted, is_purged } => {
+                    let (path, name) = (&wanted.path, &wanted.revision.name);
+                    self.missing.remove(path, name);
+                    // A row that is taken away may have been put elsewhere: when a
+                    // shelf is submitted, say.
+                    if is_purged {
+                        self.queue.purged(path, name);
+                    }
+                }
+            }
         }
     }
 
@@ -343,6 +376,8 @@ impl Archives {
     fn step(&mut self, until: Instant) -> Result<bool, Failure> {
         let Some(standby) = &mut self.standby else { return Err(not_connected()) };
         let (root, folders) = (&self.root, &mut self.folders);
+        // A few at a time, so that the end of a seed is not all of the work.
+        standby.sync_folders(folders, DIRTY_MAX)?;
         let sending = match &mut self.sending {
             Some(sending) => sending,
             none => {
@@ -405,13 +440,26 @@ impl Archives {
     }
 
     fn lacks(&mut self, job: &Job, revision: &Revision, why: &str) {
-        if self.missing.add(&job.path, job.form, revision, why) {
-            let made = missing::line(&job.path, job.form, revision, why);
-            let file = String::from_utf8_lossy(&job.path);
-            let name = String::from_utf8_lossy(&revision.name);
-            let told = format!("{file} (revision {name}) is not on the standby: {why}");
-            self.tell(job.place, made.to_string().as_bytes(), &told);
+        if job.purged.contains(&revision.name) {
+            self.missing.remove(&job.path, &revision.name);
+            return;
         }
+        let cut = self.missing.cut();
+        let is_new = self.missing.add(&job.path, job.form, revision, why);
+        let is_first_cut = cut == 0 && self.missing.cut() > 0;
+        if !is_new && !is_first_cut {
+            return;
+        }
+        let made = missing::line(&job.path, job.form, revision, why);
+        let file = String::from_utf8_lossy(&job.path);
+        let name = String::from_utf8_lossy(&revision.name);
+        let mut told = format!("{file} (revision {name}) is not on the standby: {why}");
+        if is_first_cut {
+            // It is told, however many were.
+            self.told = 0;
+            told += &format!(". {NO_ROOM}");
+        }
+        self.tell(job.place, made.to_string().as_bytes(), &told);
     }
 
     fn tell(&mut self, place: Place, made: &[u8], why: &str) {
@@ -439,21 +487,13 @@ impl Archives {
 
     /// Makes durable what was brought, and writes down what was not.
     pub(super) fn settle(&mut self) -> Result<(), ListenError> {
-        if self.missing.is_too_long() {
-            return Err(ListenError::Stop(format!(
-                "{} versioned files are not below {}: is that the P4ROOT of this server? \
-                 A depot that is elsewhere is named in `depots`",
-                self.missing.len(),
-                self.root.path().display()
-            )));
-        }
         let result = self.try_settle();
         result.map_err(|failure| self.failed(&failure))
     }
 
     fn try_settle(&mut self) -> Result<(), Failure> {
         let Some(standby) = &mut self.standby else { return Err(not_connected()) };
-        standby.sync_folders(&mut self.folders)?;
+        standby.sync_folders(&mut self.folders, 0)?;
         if self.missing.has_changed {
             standby.put(REPORT, &self.missing.to_report())?;
             self.missing.has_changed = false;
@@ -486,8 +526,8 @@ impl Archives {
     }
 
     /// How many are missing, for people.
-    pub(super) fn missing(&self) -> usize {
-        self.missing.len()
+    pub(super) fn missing(&self) -> u64 {
+        self.missing.len() as u64 + self.missing.cut()
     }
 
     /// Whether the server folds case, where that is known.

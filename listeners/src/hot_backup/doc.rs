@@ -47,11 +47,12 @@ pub(super) const DOC: &str = "Keeps a standby ready: copies the journals of one 
      in `depots: {\"big\": \"/vol2/big\"}`. Each is read once and compared with size \
      and MD5 of its row: whole files, compressed ones by what is in them, and the \
      revision of an RCS file; not where keywords may have been written out, where the \
-     row has no digest, and in RCS files of more than 256 MiB. A file replaces the \
+     row has no digest, and in RCS files of more than 256 MiB or 5 million lines. A file replaces the \
      one before at once, when all of it is on the disk. What is missing, or is not \
      what its row says, is not brought and holds up nothing: it is in the file \
      `archives.missing` there and, the first hundred, among the dead letters, and is \
-     looked for again each minute and at each start. (An RCS file is brought, for its \
+     looked for again each minute and at each start; after a hundred thousand, more are only counted there. What \
+     is purged or taken away meanwhile is not missing any more. (An RCS file is brought, for its \
      other revisions.) Nothing is ever deleted there. Only what journals name is \
      brought; what a checkpoint names, when the standby is seeded.\n\
      \n\

@@ -44,7 +44,7 @@ impl Backup for Keeper {
         seed::seed(self, seeding, tell)
     }
 
-    fn restored(&mut self) -> Result<Seeded, ListenError> {
+    fn restored(&mut self, number: u64) -> Result<Seeded, ListenError> {
         if !self.has_replay {
             return Err(ListenError::Stop(
                 "this listener has no `replay`: nothing is applied on its standby, so \
@@ -55,8 +55,8 @@ impl Backup for Keeper {
         let mut standby = connected(&self.settings)?;
         let text = standby.get(APPLIED, APPLIED_BYTES_MAX)?.unwrap_or_default();
         let applied = Applied::read(&text).ok();
-        let Some((Some(checkpoint), place)) =
-            applied.map(|it| (it.restore.clone(), it.place()))
+        let Some((Some(checkpoint), waits)) =
+            applied.map(|it| (it.restore.clone(), it.place().sequence))
         else {
             return Err(ListenError::Stop(format!(
                 "no checkpoint waits on the standby {} to be restored: `tripline backup \
@@ -64,7 +64,14 @@ impl Backup for Keeper {
                 standby.name
             )));
         };
-        let number = place.sequence;
+        if waits != number {
+            return Err(ListenError::Stop(format!(
+                "{checkpoint} is waiting on the standby {} to be restored, and not \
+                 checkpoint {number}: restore that one into an empty database, and then \
+                 say --restored {waits}",
+                standby.name
+            )));
+        }
         standby.put(APPLIED, &Applied::at(Place::start_of(0, number)).text())?;
         Ok(Seeded {
             checkpoint: number,

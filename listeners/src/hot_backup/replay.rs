@@ -171,14 +171,13 @@ impl Replay {
     /// Nothing is applied to a database that was not made yet.
     fn is_restored(&self, there: Option<&[u8]>) -> Result<(), ListenError> {
         let applied = there.and_then(|text| Applied::read(text).ok());
-        let Some(checkpoint) = applied.and_then(|applied| applied.restore) else {
-            return Ok(());
-        };
+        let waits = applied.and_then(|it| Some((it.place().sequence, it.restore?)));
+        let Some((number, checkpoint)) = waits else { return Ok(()) };
         let address = &self.link.settings.address;
         Err(ListenError::Stop(format!(
             "{checkpoint} was brought to the standby {address} and is to be restored there \
              first: p4d -r ROOT -jr {}/{checkpoint}. Then say so: tripline backup seed \
-             CONFIG {} --restored",
+             CONFIG {} --restored {number}",
             address.path, self.name
         )))
     }

@@ -1,6 +1,6 @@
 //! Whether a versioned file holds what the rows say, while its bytes pass by.
 
-use super::rcs::{End, Rcs};
+use super::rcs::{End, Rcs, plain};
 use super::wanted::{Form, Revision};
 use flate2::write::MultiGzDecoder;
 use md5::{Digest as _, Md5};
@@ -108,7 +108,7 @@ fn judge_rcs(bytes: &[u8], revisions: &[Revision]) -> Vec<Verdict> {
             }
             let sums = sums.get_or_insert_with(|| {
                 let mut sums = Sums::default();
-                lines.iter().for_each(|line| sums.take(line));
+                lines.iter().for_each(|line| plain(line, |bytes| sums.take(bytes)));
                 sums
             });
             *verdict = Some(sums.judge(revision));

@@ -9,16 +9,21 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-/// More is a wrong root rather than a missing file.
+/// More is a wrong root rather than a missing file, and they are only counted.
 const MISSING_MAX: usize = 100_000;
 /// The report is not longer, in bytes.
 pub(super) const REPORT_BYTES_MAX: u64 = 256 * 1024 * 1024;
 pub(super) const REPORT: &str = "archives.missing";
+const MORE: &str = "at least so often one was missing for which this report had no room. These are \
+     not looked for again: `tripline backup verify` finds them. Is `root` of `archives` \
+     the P4ROOT of the server, and are depots that are elsewhere in `depots`?";
 
 /// What is missing, by file and revision.
 #[derive(Debug, Default)]
 pub(super) struct Missing {
     list: BTreeMap<(Vec<u8>, Vec<u8>), Lost>,
+    /// So often one was found that had no room any more.
+    cut: u64,
     /// The report on the standby says something else.
     pub(super) has_changed: bool,
 }
@@ -35,11 +40,12 @@ impl Missing {
         self.list.len()
     }
 
-    pub(super) fn is_too_long(&self) -> bool {
-        self.len() > MISSING_MAX
+    /// How often one was found for which there was no room.
+    pub(super) const fn cut(&self) -> u64 {
+        self.cut
     }
 
-    /// Notes one; whether it was not known.
+    /// Notes one; whether it was not known. There may be no room: see [`Self::cut`].
     pub(super) fn add(
         &mut self,
         path: &[u8],
@@ -48,6 +54,12 @@ impl Missing {
         why: &str,
     ) -> bool {
         let key = (path.to_vec(), revision.name.clone());
+        if self.list.len() >= MISSING_MAX && !self.list.contains_key(&key) {
+            self.cut += 1;
+            // The report is long: it is not written again for each.
+            self.has_changed |= self.cut.is_power_of_two();
+            return false;
+        }
         let lost = Lost { form, revision: revision.clone(), why: why.to_owned() };
         let before = self.list.insert(key, lost);
         self.has_changed |= before.as_ref().is_none_or(|before| before.why != why);
@@ -81,6 +93,11 @@ impl Missing {
             report.extend(line.to_string().into_bytes());
             report.push(b'\n');
         }
+        if self.cut > 0 {
+            let last = json!({ "more": self.cut, "why": MORE });
+            report.extend(last.to_string().into_bytes());
+            report.push(b'\n');
+        }
         report
     }
 
@@ -91,6 +108,9 @@ impl Missing {
             if let Some((wanted, why)) = read(line) {
                 let Wanted { path, form, revision } = wanted;
                 missing.add(&path, form, &revision, &why);
+            } else if let Ok(line) = serde_json::from_slice::<Value>(line) {
+                // They are not known any better now.
+                missing.cut = missing.cut.max(line["more"].as_u64().unwrap_or_default());
             }
         }
         missing.has_changed = false;
@@ -157,6 +177,31 @@ fn bytes(value: &Value) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_report_is_cut_and_says_so() {
+        let revision = Revision {
+            name: b"1.1".to_vec(),
+            digest: None,
+            size: None,
+            has_keywords: false,
+        };
+        let mut missing = Missing::default();
+        let mut add = |number: usize| {
+            let path = format!("d/{number},d/1.1").into_bytes();
+            missing.add(&path, Form::Full, &revision, "gone")
+        };
+        assert!((0..MISSING_MAX).all(&mut add));
+        assert!(!add(0) && !add(MISSING_MAX) && !add(MISSING_MAX + 1));
+        assert_eq!((missing.len(), missing.cut()), (MISSING_MAX, 2));
+        let mut again = Missing::of_report(&missing.to_report());
+        assert_eq!((again.len(), again.cut()), (MISSING_MAX, 2));
+        // There is room again; that it was cut stays known.
+        again.remove(b"d/7,d/1.1", b"1.1");
+        assert!(again.add(b"d/x,d/1.1", Form::Full, &revision, "gone"));
+        let report = String::from_utf8(again.to_report()).unwrap();
+        assert!(report.lines().last().unwrap().contains("\"more\":2"));
+    }
 
     #[test]
     fn what_is_reported_reads_back() {

@@ -18,6 +18,8 @@ pub(super) struct Job {
     pub(super) revisions: Vec<Revision>,
     /// In the order of the revisions, once it was read.
     pub(super) verdicts: Vec<Verdict>,
+    /// Names of those that were purged since: they need not be there.
+    pub(super) purged: Vec<Vec<u8>>,
     /// Where the first of those rows is.
     pub(super) place: Place,
 }
@@ -41,6 +43,7 @@ impl Queue {
     pub(super) fn put(&mut self, wanted: Wanted, place: Place) {
         let Wanted { path, form, revision } = wanted;
         if let Some(job) = self.jobs.get_mut(&path) {
+            job.purged.retain(|name| *name != revision.name);
             let is_known = job.revisions.iter().any(|it| it.name == revision.name);
             if !is_known && job.revisions.len() < REVISIONS_MAX {
                 job.revisions.push(revision);
@@ -52,6 +55,7 @@ impl Queue {
             form,
             revisions: vec![revision],
             verdicts: Vec::new(),
+            purged: Vec::new(),
             place,
         };
         self.order.push_back(path.clone());
@@ -63,6 +67,17 @@ impl Queue {
     pub(super) fn take(&mut self) -> Option<Job> {
         let path = self.order.pop_front()?;
         self.jobs.remove(&path)
+    }
+
+    /// Its content was purged: it is brought where it is there, for others may name
+    /// it, too, and not missing where it is not.
+    pub(super) fn purged(&mut self, path: &[u8], revision: &[u8]) {
+        if let Some(job) = self.jobs.get_mut(path)
+            && job.revisions.iter().any(|it| it.name == revision)
+            && !job.purged.iter().any(|name| name == revision)
+        {
+            job.purged.push(revision.to_vec());
+        }
     }
 
     /// An archive was deleted: nobody wants it any more.

@@ -6,6 +6,10 @@ use std::collections::HashMap;
 /// A revision chain is not longer.
 const REVISIONS_MAX: usize = 1_000_000;
 
+/// A revision has no more lines: a file may be all line ends, and each line takes
+/// more memory than that.
+const REVISION_LINES_MAX: usize = 5_000_000;
+
 /// So many lines are put together for one file, over all its revisions.
 const LINES_MAX: usize = 1_000_000_000;
 
@@ -98,23 +102,25 @@ impl<'a> Rcs<'a> {
         Some(())
     }
 
-    /// Hands out the revisions, the head first, until `take` has had enough.
-    pub(crate) fn each(&self, mut take: impl FnMut(&[u8], &[Vec<u8>]) -> bool) -> End {
+    /// Hands out the revisions, the head first, until `take` has had enough: their
+    /// lines as they stand in the file, for [`plain`].
+    pub(crate) fn each(&self, mut take: impl FnMut(&[u8], &[&'a [u8]]) -> bool) -> End {
         let mut work = 0;
         let mut revision = self.head;
-        let mut lines: Vec<Vec<u8>> = Vec::new();
+        let mut lines: Vec<&'a [u8]> = Vec::new();
         // A chain that leads back into itself has an end, too.
         for count in 0..=self.texts.len() {
             let Some(text) = self.texts.get(revision) else {
                 return if revision.is_empty() { End::All } else { End::Damaged };
             };
-            let text = undoubled(text);
             let edited = match count {
-                0 => Some(lines_of(&text).map(<[u8]>::to_vec).collect()),
-                _ => edited(std::mem::take(&mut lines), &text),
+                0 => whole(text),
+                _ => edited(&lines, text),
             };
-            let Some(edited) = edited else { return End::Damaged };
-            lines = edited;
+            lines = match edited {
+                Ok(edited) => edited,
+                Err(end) => return end,
+            };
             if !take(revision, &lines) {
                 return End::All;
             }
@@ -131,14 +137,58 @@ impl<'a> Rcs<'a> {
     }
 }
 
+/// The lines of the head.
+fn whole(text: &[u8]) -> Result<Vec<&[u8]>, End> {
+    let mut lines = Vec::new();
+    for line in lines_of(text) {
+        if lines.len() >= REVISION_LINES_MAX {
+            return Err(End::TooMuch);
+        }
+        lines.push(line);
+    }
+    Ok(lines)
+}
+
 /// Takes lines away (`d5 2`) and adds some (`a7 1`), as the edits say. They count
 /// lines as they were before any of them.
-fn edited(mut before: Vec<Vec<u8>>, edits: &[u8]) -> Option<Vec<Vec<u8>>> {
+fn edited<'a>(before: &[&'a [u8]], edits: &'a [u8]) -> Result<Vec<&'a [u8]>, End> {
     let mut after = Vec::with_capacity(before.len());
     let mut edits = lines_of(edits);
     let mut done = 0;
     while let Some(edit) = edits.next() {
-        let text = std::str::from_utf8(edit).ok()?.trim_end();
+        let edit = Edit::read(edit).ok_or(End::Damaged)?;
+        if edit.keep < done || edit.keep > before.len() {
+            return Err(End::Damaged);
+        }
+        after.extend_from_slice(&before[done..edit.keep]);
+        done = edit.keep;
+        if edit.is_add {
+            for _ in 0..edit.count {
+                if after.len() >= REVISION_LINES_MAX {
+                    return Err(End::TooMuch);
+                }
+                after.push(edits.next().ok_or(End::Damaged)?);
+            }
+        } else {
+            let end = done.checked_add(edit.count).filter(|end| *end <= before.len());
+            done = end.ok_or(End::Damaged)?;
+        }
+    }
+    after.extend_from_slice(&before[done..]);
+    if after.len() > REVISION_LINES_MAX { Err(End::TooMuch) } else { Ok(after) }
+}
+
+/// What the first line of an edit says.
+struct Edit {
+    is_add: bool,
+    /// So many lines from the first on stay before it.
+    keep: usize,
+    count: usize,
+}
+
+impl Edit {
+    fn read(line: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(line).ok()?.trim_end();
         let (numbers, is_add) = match text.strip_prefix('a') {
             Some(numbers) => (numbers, true),
             None => (text.strip_prefix('d')?, false),
@@ -146,37 +196,23 @@ fn edited(mut before: Vec<Vec<u8>>, edits: &[u8]) -> Option<Vec<Vec<u8>>> {
         let (at, count) = numbers.split_once(' ')?;
         let (at, count): (usize, usize) = (at.parse().ok()?, count.parse().ok()?);
         let keep = if is_add { at } else { at.checked_sub(1)? };
-        if keep < done || keep > before.len() {
-            return None;
-        }
-        after.extend(before[done..keep].iter_mut().map(std::mem::take));
-        done = keep;
-        if is_add {
-            for _ in 0..count {
-                after.push(edits.next()?.to_vec());
-            }
-        } else {
-            done = done.checked_add(count).filter(|done| *done <= before.len())?;
-        }
+        Some(Self { is_add, keep, count })
     }
-    after.extend(before.drain(done..));
-    Some(after)
 }
 
-/// Lines with their ends.
+/// Lines with their ends. A doubled `@` is never parted by one.
 fn lines_of(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     text.split_inclusive(|byte| *byte == b'\n')
 }
 
-fn undoubled(text: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(text.len());
-    let mut rest = text;
+/// Hands out what a line is without the doubling of `@`, in pieces.
+pub(crate) fn plain<'a>(line: &'a [u8], mut take: impl FnMut(&'a [u8])) {
+    let mut rest = line;
     while let Some(at) = memchr::memchr(b'@', rest) {
-        plain.extend_from_slice(&rest[..=at]);
+        take(&rest[..=at]);
         rest = rest.get(at + 2..).unwrap_or_default();
     }
-    plain.extend_from_slice(rest);
-    plain
+    take(rest);
 }
 
 fn is_revision(word: &[u8]) -> bool {
@@ -250,7 +286,9 @@ mod tests {
         let mut found = Vec::new();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let end = rcs.each(|revision, lines| {
-            found.push((text(revision), text(&lines.concat())));
+            let mut bytes = Vec::new();
+            lines.iter().for_each(|line| plain(line, |it| bytes.extend_from_slice(it)));
+            found.push((text(revision), text(&bytes)));
             true
         });
         (end == End::All).then_some(found)
@@ -291,5 +329,30 @@ mod tests {
         let round = text.replace("next     ;", "next     1.9;");
         assert!(all(round.as_bytes()).is_none());
         assert_eq!(all(b"head ;\ndesc\n@@\n"), Some(Vec::new()));
+    }
+
+    #[test]
+    fn more_lines_than_memory_should_hold_are_too_much() {
+        let text = |head: usize, edit: &str, added: usize| {
+            let (head, added) = ("\n".repeat(head), "\n".repeat(added));
+            format!(
+                "head 1.2;\n1.2\ndate 1;\nnext 1.1;\n1.1\ndate 1;\nnext ;\ndesc\n@@\n\
+                 1.2\nlog\n@@\ntext\n@{head}@\n1.1\nlog\n@@\ntext\n@{edit}{added}@\n"
+            )
+        };
+        let ends = |text: &str| {
+            let mut seen = 0;
+            let rcs = Rcs::parse(text.as_bytes()).unwrap();
+            let end = rcs.each(|_, lines| {
+                seen += lines.len();
+                true
+            });
+            (end, seen)
+        };
+        let max = REVISION_LINES_MAX;
+        assert_eq!(ends(&text(max, "d1 1\n", 0)), (End::All, max + max - 1));
+        assert_eq!(ends(&text(max + 1, "d1 1\n", 0)), (End::TooMuch, 0));
+        assert_eq!(ends(&text(max, "a0 2\n", 2)), (End::TooMuch, max));
+        assert_eq!(ends(&text(2, "a2 9000000\n", max)), (End::TooMuch, 2));
     }
 }

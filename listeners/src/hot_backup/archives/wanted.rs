@@ -72,21 +72,21 @@ pub(crate) enum Named {
 impl Wanted {
     /// What a row of one of [`TABLES`] names; of other records nothing.
     pub(crate) fn of(record: &Record<'_>) -> Named {
-        let mut row = Row::default();
-        for (name, value) in record.columns() {
-            let number = || value.number();
-            match name.known() {
-                Some("lbrFile" | "file") => row.file = Some(value.text().into_owned()),
-                Some("lbrRev" | "rev") => row.revision = Some(value.text().into_owned()),
-                Some("lbrType") => row.kind = number(),
-                Some("type") => row.kind = row.kind.or_else(number),
-                Some("action") => row.action = number(),
-                Some("digest") => row.digest = digest(value.raw()),
-                Some("size") => row.size = number(),
-                _ => {}
-            }
+        Row::of(record).named()
+    }
+
+    /// What a row of one of [`TABLES`] names no more: it is taken away, or says that
+    /// its content was purged.
+    pub(crate) fn let_go(record: &Record<'_>) -> Option<Self> {
+        let mut row = Row::of(record);
+        if !record.op().is_delete() && !row.is_without_content() {
+            return None;
         }
-        row.named()
+        row.action = None;
+        match row.named() {
+            Named::File(wanted) => Some(wanted),
+            Named::Nothing | Named::Odd(_) => None,
+        }
     }
 
     /// What an `@dl@` says is gone.
@@ -113,14 +113,36 @@ struct Row {
 }
 
 impl Row {
+    fn of(record: &Record<'_>) -> Self {
+        let mut row = Self::default();
+        for (name, value) in record.columns() {
+            let number = || value.number();
+            match name.known() {
+                Some("lbrFile" | "file") => row.file = Some(value.text().into_owned()),
+                Some("lbrRev" | "rev") => row.revision = Some(value.text().into_owned()),
+                Some("lbrType") => row.kind = number(),
+                Some("type") => row.kind = row.kind.or_else(number),
+                Some("action") => row.action = number(),
+                Some("digest") => row.digest = digest(value.raw()),
+                Some("size") => row.size = number(),
+                _ => {}
+            }
+        }
+        row
+    }
+
+    fn is_without_content(&self) -> bool {
+        self.action.is_some_and(|action| WITHOUT_CONTENT.contains(&action))
+    }
+
     fn named(self) -> Named {
+        if self.is_without_content() {
+            return Named::Nothing;
+        }
         let (Some(file), Some(name), Some(kind)) = (self.file, self.revision, self.kind)
         else {
             return Named::Nothing;
         };
-        if self.action.is_some_and(|action| WITHOUT_CONTENT.contains(&action)) {
-            return Named::Nothing;
-        }
         let form = match kind & STORAGE {
             0 => Form::Rcs,
             1 => Form::Full,
@@ -267,5 +289,23 @@ mod tests {
         assert_eq!(digest(b"AAAAAAAAAAAAAAAAAAAAAA"), None);
         assert_eq!(digest(b"00000000000000000000000000000000"), None);
         assert_eq!(digest(b"x"), None);
+    }
+
+    #[test]
+    fn rows_let_go_of_files() {
+        let row = |op: &str, action: u8| {
+            let line = format!(
+                "@{op}@ 9 @db.rev@ @//d/x@ 1 1 {action} 5 1 1 \
+                 77AF91388A085D448B515C75E261D928 30 0 0 @//d/x@ @1.7@ 1 \n"
+            );
+            let wanted = Wanted::let_go(&Record::parse(line.as_bytes()).unwrap());
+            wanted.map(|it| String::from_utf8(it.path).unwrap())
+        };
+        let path = Some("d/x,d/1.7".to_owned());
+        assert_eq!(
+            (row("dv", 0), row("rv", 6), row("pv", 9)),
+            (path.clone(), path.clone(), path)
+        );
+        assert_eq!(row("rv", 1), None);
     }
 }

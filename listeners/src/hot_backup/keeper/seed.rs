@@ -151,31 +151,60 @@ impl Seed<'_, '_> {
         let text = self.standby.get(APPLIED, APPLIED_BYTES_MAX)?.unwrap_or_default();
         let applied = Applied::read(&text).ok();
         let number = self.whole.number;
-        if let Some(applied) = applied.filter(|it| it.restore.is_none()) {
+        if let Some(applied) = applied {
             let sequence = applied.place().sequence;
-            if sequence >= number || goes_on(self.seeding, Some(sequence)) {
-                self.say(format!(
-                    "journals are applied on the standby up to {}: nothing is to be \
-                     restored",
-                    applied.place()
-                ));
-                return Ok(());
+            // A number that is higher may be of an earlier life of the server.
+            let goes_on = goes_on(self.seeding, Some(sequence));
+            match &applied.restore {
+                None if goes_on => {
+                    self.say(format!(
+                        "journals are applied on the standby up to {}: nothing is to be \
+                         restored",
+                        applied.place()
+                    ));
+                    return Ok(());
+                }
+                Some(waits) if goes_on && self.is_there(waits, sequence)? => {
+                    // Somebody restores it at this moment, perhaps.
+                    self.say(format!(
+                        "{waits} is waiting on the standby to be restored, and stays the \
+                         one: the source has the journals behind it"
+                    ));
+                    self.ask_for(waits, sequence, seeded);
+                    return Ok(());
+                }
+                _ => self.say(format!(
+                    "what stands in {APPLIED} on the standby, journal {sequence}, is of no \
+                     use: the source does not have it, or its checkpoint is gone"
+                )),
             }
         }
-        let mark = Applied::after(self.name.to_owned(), Place::start_of(0, number));
+        let name = self.name.to_owned();
+        let mark = Applied::after(name.clone(), Place::start_of(0, number));
         self.standby.put(APPLIED, &mark.text())?;
+        self.ask_for(&name, number, seeded);
+        Ok(())
+    }
+
+    /// Whether the checkpoint that waits is still there.
+    fn is_there(&mut self, name: &str, number: u64) -> Result<bool, ListenError> {
+        let is_name = checkpoint::number_in(name) == Some(number) && !name.contains('/');
+        Ok(is_name && self.standby.exists(name)?)
+    }
+
+    /// What a person does before anything is applied.
+    fn ask_for(&self, name: &str, number: u64, seeded: &mut Seeded) {
         let steps = [
             format!(
-                "on the standby, restore {} into an empty database: p4d -r ROOT -jr {}",
-                self.name,
-                self.standby.path(self.name)
+                "on the standby, restore {name} into an empty database: p4d -r ROOT -jr {}",
+                self.standby.path(name)
             ),
-            "then say that it is done: tripline backup seed CONFIG LISTENER --restored"
-                .to_owned(),
+            format!(
+                "then say that it is done: tripline backup seed CONFIG LISTENER \
+                 --restored {number}"
+            ),
         ];
-        // Before that, nothing is applied.
         seeded.next.splice(0..0, steps);
-        Ok(())
     }
 
     fn say(&mut self, words: String) {
@@ -230,7 +259,7 @@ fn bring_archives(
         0 => format!("{brought} versioned files are on the standby"),
         _ => format!(
             "of {brought} versioned files some are not on the standby: {missing} \
-             revisions, which its file archives.missing names"
+             revisions, see its file archives.missing"
         ),
     }));
     Ok(())

@@ -33,7 +33,8 @@ pub(super) fn verify(
         whole.path.display(),
         whole.number
     )));
-    let mut verify = Verify { kinds: Vec::new(), tell, differs };
+    let needs_checkpoint = !keeper.has_replay;
+    let mut verify = Verify { kinds: Vec::new(), needs_checkpoint, tell, differs };
     let mut there = match verifying.local {
         Some(folder) => There::Here(folder.clone()),
         None => There::over(connected(&keeper.settings)?),
@@ -86,6 +87,8 @@ fn chosen(verifying: &Verifying<'_>, tell: &mut Tell<'_>) -> Result<Whole, Liste
 /// A compare under way.
 pub(super) struct Verify<'a, 'b> {
     kinds: Vec<Compared>,
+    /// Nothing is applied there: a checkpoint is needed to begin with.
+    needs_checkpoint: bool,
     tell: &'a mut Tell<'b>,
     differs: &'a mut dyn FnMut(&Difference),
 }

@@ -104,12 +104,16 @@ impl Standby {
         Ok(())
     }
 
-    /// Makes all names durable.
+    /// Makes names durable, until there are at most so many folders left whose names
+    /// are not.
     pub(in crate::hot_backup) fn sync_folders(
         &mut self,
         folders: &mut Folders,
+        left: usize,
     ) -> Result<(), Failure> {
-        while let Some(folder) = folders.dirty.first().cloned() {
+        while folders.dirty.len() > left
+            && let Some(folder) = folders.dirty.first().cloned()
+        {
             let ticket = self.sftp.sync_directory(self.below(&folder));
             self.ask(&ticket)?;
             folders.dirty.remove(&folder);

@@ -3,11 +3,15 @@
 
 use super::rows::{Rows, Shift};
 use super::there::There;
-use super::{JOURNAL, LEADS_OUT, Verify};
+use super::{CHECKPOINT, JOURNAL, LEADS_OUT, Verify};
+use crate::checkpoint;
 use crate::hot_backup::standby::CURRENT;
-use p4journal::{Reader, Record, Step as Stage, Transactions};
+use p4journal::{Head, Reader, Record, Step as Stage, Transactions};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+use std::io::Read as _;
+use std::ops::RangeInclusive;
+use std::path::Path;
 use std::time::Duration;
 use tripline_api::{Again, Cursor, ListenError, Place, Settled, Step, Verifying};
 
@@ -16,6 +20,8 @@ const ASKED_MAX: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(50);
 /// So many rows wait for the end of their transactions; more are applied before.
 const OPEN_ROWS_MAX: usize = 1_000_000;
+/// How much of a journal's start is read to tell its number.
+const HEAD_BYTES: u64 = 64 * 1024;
 
 /// Rows of transactions that are not ended.
 #[derive(Default)]
@@ -41,14 +47,20 @@ impl Verify<'_, '_> {
         rows: &mut Rows,
         from: u64,
     ) -> Result<(), ListenError> {
-        let sums = match verifying.local {
-            None => self.follow(verifying, rows, from)?,
-            Some(_) => {
-                self.read_here(there, names, rows, from)?;
-                BTreeMap::new()
+        let (sums, newest) = match there {
+            There::Over(_) => {
+                let sums = self.follow(verifying, rows, from)?;
+                let newest = sums.last_key_value().map(|(sequence, _)| *sequence);
+                (sums, newest)
+            }
+            There::Here(folder) => {
+                let newest = self.read_here(folder, names, rows, from)?;
+                (BTreeMap::new(), newest)
             }
         };
         rows.save()?;
+        self.beginning(names, newest);
+        self.without_file(names, newest);
         for name in names {
             let digits = name.strip_prefix("journal.").unwrap_or_default();
             let number = digits
@@ -80,6 +92,43 @@ impl Verify<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Journals alone are no backup: a checkpoint is restored before them, and none
+    /// behind it may be missing.
+    fn beginning(&mut self, names: &[String], newest: Option<u64>) {
+        let Some(newest) = newest.or_else(|| names.iter().filter_map(number_of).max())
+        else {
+            return;
+        };
+        let lowest = lowest_of(names, newest);
+        if !self.needs_checkpoint || is_beginning(names, lowest..=newest) {
+            return;
+        }
+        let why = format!(
+            "no checkpoint is there behind which all journals up to {newest} are, which \
+             begin with {lowest}: they cannot be used. `tripline backup seed` brings one"
+        );
+        self.missing(CHECKPOINT, "checkpoint".to_owned(), why);
+    }
+
+    /// A checksum says that its file was there.
+    fn without_file(&mut self, names: &[String], newest: Option<u64>) {
+        for name in names {
+            let Some(file) = name.strip_suffix(".sha256") else { continue };
+            let number = number_of(file);
+            let kind = match (number, checkpoint::number_in(file)) {
+                (Some(_), _) => JOURNAL,
+                (None, Some(_)) => CHECKPOINT,
+                (None, None) => continue,
+            };
+            // It is written before the journal that grows gets its number.
+            let is_next = number.is_some() && number == newest && has(names, CURRENT);
+            if !has(names, file) && !is_next {
+                let why = format!("{name} is there, and the file is not");
+                self.missing(kind, file.to_owned(), why);
+            }
+        }
     }
 
     /// A copy that is finished.
@@ -127,7 +176,7 @@ impl Verify<'_, '_> {
                 live.bytes
             );
             self.wrong(JOURNAL, name, why);
-        } else if crate::checkpoint::hex(&hash.finalize()) == live.hex {
+        } else if checkpoint::hex(&hash.finalize()) == live.hex {
             self.kind(JOURNAL).same += 1;
         } else {
             let why = format!("it is not how journal {sequence} of the source begins");
@@ -201,38 +250,75 @@ impl Verify<'_, '_> {
         Ok(sums)
     }
 
-    /// Reads the copies of journals on this machine.
+    /// Reads the copies of journals on this machine, all from the checkpoint's on;
+    /// the number of the newest.
     fn read_here(
         &mut self,
-        there: &There,
+        folder: &Path,
         names: &[String],
         rows: &mut Rows,
         from: u64,
-    ) -> Result<(), ListenError> {
-        let There::Here(folder) = there else { return Ok(()) };
-        let number = |name: &String| name.strip_prefix("journal.")?.parse::<u64>().ok();
+    ) -> Result<Option<u64>, ListenError> {
         let mut numbers: Vec<_> =
-            names.iter().filter_map(number).filter(|it| *it >= from).collect();
+            names.iter().filter_map(number_of).filter(|it| *it >= from).collect();
         numbers.sort_unstable();
-        let finished = numbers.iter().map(|number| format!("{CURRENT}.{number}"));
-        let current = names.iter().filter(|name| *name == CURRENT).cloned();
-        for name in finished.chain(current) {
-            let path = folder.join(&name);
-            let file = crate::checkpoint::open(&path).map_err(|error| {
-                ListenError::io(format!("cannot read {}", path.display()), &error)
-            })?;
-            let mut reader = Reader::new(file);
-            let mut open = Open::default();
-            loop {
-                let entry = reader.next().map_err(|error| {
-                    ListenError::Stop(format!("cannot read {}: {error}", path.display()))
-                })?;
-                let Some(entry) = entry else { break };
-                let Ok(record) = entry.record() else { continue };
-                self.apply(&mut open, &record, rows)?;
-            }
+        let mut next = from;
+        for number in &numbers {
+            self.not_there(next, *number);
+            self.read_one(&folder.join(format!("{CURRENT}.{number}")), *number, rows)?;
+            next = number.saturating_add(1);
         }
-        Ok(())
+        if has(names, CURRENT) {
+            let path = folder.join(CURRENT);
+            let number = number_inside(&path)?.unwrap_or(next);
+            self.not_there(next, number);
+            self.read_one(&path, number.max(next), rows)?;
+            return Ok(Some(number.max(next)));
+        }
+        match numbers.last() {
+            None => self.not_there(from, from.saturating_add(1)),
+            Some(last) => self.say(&format!(
+                "there is no `{CURRENT}` behind {CURRENT}.{last}: whether the server wrote \
+                 more cannot be known here"
+            )),
+        }
+        Ok(numbers.last().copied())
+    }
+
+    /// Journals from one on, up to before another, are missing.
+    fn not_there(&mut self, from: u64, until: u64) {
+        let why = match until.saturating_sub(from) {
+            0 => return,
+            1 => "it is not there".to_owned(),
+            _ => format!("neither it nor those behind it up to {} are there", until - 1),
+        };
+        self.missing(JOURNAL, format!("{CURRENT}.{from}"), why);
+    }
+
+    fn read_one(
+        &mut self,
+        path: &Path,
+        number: u64,
+        rows: &mut Rows,
+    ) -> Result<(), ListenError> {
+        if let Some(inside) = number_inside(path)?.filter(|inside| *inside != number) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let why = format!("it is journal {inside}, and should be {number}");
+            self.wrong(JOURNAL, name.into_owned(), why);
+        }
+        let file = checkpoint::open(path).map_err(|error| {
+            ListenError::io(format!("cannot read {}", path.display()), &error)
+        })?;
+        let mut reader = Reader::new(file);
+        let mut open = Open::default();
+        loop {
+            let entry = reader.next().map_err(|error| {
+                ListenError::Stop(format!("cannot read {}: {error}", path.display()))
+            })?;
+            let Some(entry) = entry else { return Ok(()) };
+            let Ok(record) = entry.record() else { continue };
+            self.apply(&mut open, &record, rows)?;
+        }
     }
 
     /// A record does what it does when it is committed.
@@ -279,7 +365,82 @@ struct Sum {
 
 impl Passing {
     fn end(self) -> (u64, Sum) {
-        let hex = crate::checkpoint::hex(&self.hash.finalize());
+        let hex = checkpoint::hex(&self.hash.finalize());
         (self.sequence, Sum { hex, bytes: self.bytes })
+    }
+}
+
+/// The number of a finished journal, by its name.
+fn number_of(name: impl AsRef<str>) -> Option<u64> {
+    let name = name.as_ref();
+    let number = name.strip_prefix("journal.")?.parse().ok()?;
+    (name == format!("{CURRENT}.{number}")).then_some(number)
+}
+
+/// Whether a name is among them; they are sorted.
+fn has(names: &[String], name: &str) -> bool {
+    names.binary_search_by(|it| it.as_str().cmp(name)).is_ok()
+}
+
+/// The journal with which those begin that lead to the newest without a hole.
+fn lowest_of(names: &[String], newest: u64) -> u64 {
+    let mut lowest = newest;
+    while let Some(before) = lowest.checked_sub(1)
+        && has(names, &format!("{CURRENT}.{before}"))
+    {
+        lowest = before;
+    }
+    lowest
+}
+
+/// Whether a database can be made before these journals: from a checkpoint, or from
+/// nothing before a server's first journal.
+fn is_beginning(names: &[String], journals: RangeInclusive<u64>) -> bool {
+    *journals.start() == 0
+        || names
+            .iter()
+            .filter_map(|name| checkpoint::number_in(name))
+            .any(|number| journals.contains(&number))
+}
+
+/// The number that a journal on this machine says it has, where it does.
+fn number_inside(path: &Path) -> Result<Option<u64>, ListenError> {
+    let mut head = Vec::new();
+    checkpoint::open(path)
+        .and_then(|file| file.take(HEAD_BYTES).read_to_end(&mut head))
+        .map_err(|error| {
+            ListenError::io(format!("cannot read {}", path.display()), &error)
+        })?;
+    Ok(match Head::read(&head) {
+        Head::Numbered { number, .. } => Some(number),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn journals_need_a_checkpoint_before_them() {
+        let names = |words: &str| {
+            let mut names: Vec<_> = words.split(' ').map(str::to_owned).collect();
+            names.sort();
+            names
+        };
+        for (words, newest, lowest, is_usable) in [
+            ("journal", 4, 4, false),
+            ("journal checkpoint.4", 4, 4, true),
+            ("journal checkpoint.4.gz.part", 4, 4, false),
+            ("journal journal.9 journal.10 journal.11", 12, 9, false),
+            ("journal journal.9 journal.10 journal.11 p4.ckp.10.gz", 12, 9, true),
+            ("journal journal.9 journal.11 checkpoint.9", 12, 11, false),
+            ("journal journal.9 checkpoint.11", 10, 9, false),
+            ("journal journal.0 journal.1", 2, 0, true),
+        ] {
+            let names = names(words);
+            assert_eq!(lowest_of(&names, newest), lowest, "{words}");
+            assert_eq!(is_beginning(&names, lowest..=newest), is_usable, "{words}");
+        }
     }
 }
