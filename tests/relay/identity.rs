@@ -5,6 +5,7 @@ use crate::forwarding::certificates::Authority;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
 const KEY: &str = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n";
@@ -202,6 +203,17 @@ fn beyond_this_machine_nobody_comes_in_unproved() {
         ran.complains([words, "receive.ron:1:"]);
         pair.dir.run(["check", "receive.ron"]).exits(1).complains([words]);
     }
+    let key = pair.dir.write("one.key", "0123456789abcdef".repeat(4));
+    fs::set_permissions(key, fs::Permissions::from_mode(0o600)).unwrap();
+    pair.dir.write(
+        "receive.ron",
+        "(listen: \"127.0.0.1:1\", to: \"in\", state: \"state\", peers: {\"web1\": \
+         (shared_key: \"one.key\"), \"web2\": (shared_key: \"one.key\")})",
+    );
+    pair.dir
+        .run(["receive", "receive.ron"])
+        .exits(2)
+        .complains(["one key for web1 and web2"]);
     pair.configure_sender("to: \"tripline://logs.example:6515\"");
     pair.send().exits(2).complains(["everybody on the way"]);
     assert!(!pair.path("state").exists() && !pair.path("in").exists());

@@ -68,8 +68,8 @@ fn stop(receiver: Daemon, round: usize) {
     if round % 4 == 1 { receiver.kill() } else { receiver.stop() }
 }
 
-/// Each of the rotated files has whole lines, also when the receiver is killed
-/// whenever and rotated behind its back.
+/// Nothing is lost or there twice, also when the receiver is killed whenever and
+/// rotated behind its back.
 #[test]
 fn killed_and_rotated_again_and_again() {
     let pair = Pair::new();
@@ -90,9 +90,4 @@ fn killed_and_rotated_again_and_again() {
     sender.stop();
     receiver.stop();
     assert_eq_bytes(&all(&pair), &written, "killed and rotated");
-    for number in 1..=5 {
-        let path = format!("{}.{number}", pair.received("a.log").display());
-        let bytes = fs::read(path).unwrap();
-        assert!(bytes.is_empty() || bytes.ends_with(b"\n"), "{number} ends with a line");
-    }
 }

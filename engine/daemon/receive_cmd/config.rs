@@ -88,6 +88,13 @@ impl ReceiveConfig {
         };
         let read = Args::new(&file.text).parse::<Written>();
         let settings = read.and_then(|written| written.settings(directory));
+        let settings = settings.and_then(|settings| match same_key(&settings) {
+            Some([one, two]) => Err(ArgsError::new(format!(
+                "`peers` has one key for {one} and {two}: each could send as the other. \
+                 Make one for each"
+            ))),
+            None => Ok(settings),
+        });
         match settings {
             Ok(settings) => {
                 let warnings = warnings(&file, block, &settings);
@@ -181,6 +188,20 @@ fn in_place(file: &Arc<SourceFile>, block: &Block, error: &ArgsError) -> Diagnos
     let mut diagnostic = Diagnostic::error(file, span, error.message.clone());
     diagnostic.help(format!("for example: {EXAMPLE}"));
     diagnostic
+}
+
+/// Two peers with one key, of those that can be read.
+fn same_key(settings: &Settings) -> Option<[&str; 2]> {
+    let mut known = BTreeMap::new();
+    for (name, peer) in &settings.peers {
+        let key = peer.shared_key.as_ref().map(|path| SharedKey::read(path));
+        if let Some(mark) = key.and_then(Result::ok).and_then(|key| key.mark())
+            && let Some(other) = known.insert(mark, name.as_str())
+        {
+            return Some([other, name.as_str()]);
+        }
+    }
+    None
 }
 
 /// Keys and certificates that cannot be used: they are read for each connection, so

@@ -1,7 +1,8 @@
 //! Two that share a key recognise each other, over TLS 1.3.
 //!
 //! From the shared key each side makes the same two pairs of Ed25519 keys, one for
-//! the sender and one for the receiver, by hashing it with a word for each. They
+//! the sender and one for the receiver, by hashing it with a word for each and the
+//! name of the sender: one with the same key and another name is another. They
 //! take the place of certificates, as raw public keys (RFC 7250): each side shows
 //! its own and accepts nobody's but the other's. So what proves who is there, and
 //! what encrypts, is TLS as it is; nothing of the key is ever sent, and an earlier
@@ -84,11 +85,20 @@ impl SharedKey {
         Some(Self(key))
     }
 
-    /// The keys of one side.
-    fn side(&self, side: &str) -> Result<CertifiedKey, Error> {
+    /// What two have only when they are one: nothing secret, and made of the key.
+    pub fn mark(&self) -> Option<Vec<u8>> {
+        let key = self.side("", "").ok()?;
+        key.cert.first().map(|public| public.to_vec())
+    }
+
+    /// The keys of one side, for a sender of this name.
+    fn side(&self, side: &str, peer: &str) -> Result<CertifiedKey, Error> {
         let mut hash = Sha256::new();
         hash.update(b"tripline relay 1 ");
         hash.update(side.as_bytes());
+        hash.update([0]);
+        // No name has a zero.
+        hash.update(peer.as_bytes());
         hash.update([0]);
         hash.update(*self.0);
         let seed = Zeroizing::new(<[u8; 32]>::from(hash.finalize()));
@@ -104,20 +114,20 @@ impl SharedKey {
         Ok(CertifiedKey::new(vec![public], key))
     }
 
-    /// A connection of a sender.
+    /// A connection of a sender of this name.
     ///
     /// # Errors
     ///
     /// What TLS has against it.
-    pub fn client(&self) -> Result<ClientConnection, Error> {
+    pub fn client(&self, peer: &str) -> Result<ClientConnection, Error> {
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Only::new(
-                &self.side("receiver")?,
+                &self.side("receiver", peer)?,
             )))
             .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(
-                Arc::new(self.side("sender")?),
+                Arc::new(self.side("sender", peer)?),
             )));
         config.resumption = rustls::client::Resumption::disabled();
         config.enable_sni = false;
@@ -126,17 +136,17 @@ impl SharedKey {
         ClientConnection::new(Arc::new(config), name)
     }
 
-    /// A connection of a receiver.
+    /// A connection of a receiver, with a sender of this name.
     ///
     /// # Errors
     ///
     /// What TLS has against it.
-    pub fn server(&self) -> Result<ServerConnection, Error> {
+    pub fn server(&self, peer: &str) -> Result<ServerConnection, Error> {
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_client_cert_verifier(Arc::new(Only::new(&self.side("sender")?)))
+            .with_client_cert_verifier(Arc::new(Only::new(&self.side("sender", peer)?)))
             .with_cert_resolver(Arc::new(AlwaysResolvesServerRawPublicKeys::new(
-                Arc::new(self.side("receiver")?),
+                Arc::new(self.side("receiver", peer)?),
             )));
         config.send_tls13_tickets = 0;
         ServerConnection::new(Arc::new(config))
@@ -276,7 +286,7 @@ mod tests {
     /// Both sides of a handshake in memory; how each ended.
     fn shake(client: &SharedKey, server: &SharedKey) -> [Result<(), Error>; 2] {
         let (mut client, mut server) =
-            (client.client().unwrap(), server.server().unwrap());
+            (client.client("web1").unwrap(), server.server("web1").unwrap());
         let mut ends = [Ok(()), Ok(())];
         for _ in 0..10 {
             let mut bytes = Vec::new();
@@ -316,8 +326,12 @@ mod tests {
     #[test]
     fn the_sides_have_keys_of_their_own() {
         let [sender, receiver] =
-            ["sender", "receiver"].map(|side| key(0).side(side).unwrap());
+            ["sender", "receiver"].map(|side| key(0).side(side, "web1").unwrap());
         assert_ne!(sender.cert, receiver.cert);
+        let other = key(0).side("sender", "web2").unwrap();
+        assert_ne!(sender.cert, other.cert, "nor for another sender");
+        assert_eq!(key(0).mark(), key(0).mark());
+        assert_ne!(key(0).mark(), key(1).mark());
     }
 
     #[test]

@@ -16,9 +16,12 @@ use super::dial::{Dialer, Pace};
 use super::target::Target;
 pub(super) use call::{Caller, Identity};
 use incarnation::Incarnations;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tripline_api::{Begin, Cursor, Flushed, Gap, ListenError, Listener, View, write_gap};
+use tripline_api::{
+    Begin, Cursor, Flushed, Gap, ListenError, Listener, SourceId, View, write_gap,
+};
 use tripline_relay::link::Link;
 use tripline_relay::wire::{At, RUN_BYTES_MAX, Run, TEXT_BYTES_MAX};
 use wire::{End, Wire};
@@ -33,6 +36,16 @@ pub(super) struct Relay {
     mark: Option<u64>,
     /// Since when something is settled that a person asked to have again.
     settled_since: Option<Instant>,
+    /// The sources that are logs: the engine takes what a person asked for there as
+    /// done when all of them are at their end.
+    logs: BTreeSet<String>,
+    /// The sources of what was sent since the last flush; of what was sent until
+    /// then; and those of which something is settled.
+    sent: BTreeSet<String>,
+    marked: BTreeSet<String>,
+    settled: BTreeSet<String>,
+    /// Since when everything is settled and nothing more came: it is at the end.
+    rests_since: Option<Instant>,
 }
 
 /// After so long the engine has stored what was settled.
@@ -42,9 +55,15 @@ impl Listener for Relay {
     fn begin(&mut self, begin: &Begin<'_>) -> Result<Option<Cursor>, ListenError> {
         let incarnations = &mut self.incarnations;
         let is_new = incarnations.begin(begin).map_err(ListenError::Retry)?;
+        self.rests_since = None;
+        if is_new {
+            self.settled.remove(begin.source.as_str());
+        }
         if is_new && let Some(wire) = self.wire.take() {
             // It was told another one.
             self.mark = None;
+            self.sent.clear();
+            self.marked.clear();
             wire.abort();
         }
         Ok(None)
@@ -56,6 +75,7 @@ impl Listener for Relay {
         if entries.batch().log.is_some_and(|log| log.is_preview) {
             return Ok(());
         }
+        self.moves(entries.batch().source, entries.batch().log.is_some())?;
         let until = Instant::now() + self.settings.patience;
         self.ready(until)?;
         let sent = match self.wire.as_mut() {
@@ -66,6 +86,7 @@ impl Listener for Relay {
     }
 
     fn gap(&mut self, gap: &Gap) -> Result<(), ListenError> {
+        self.moves(&gap.source, gap.log.is_some())?;
         let until = Instant::now() + self.settings.patience;
         self.ready(until)?;
         let mut text = Vec::new();
@@ -94,6 +115,7 @@ impl Listener for Relay {
 
     fn flush(&mut self) -> Result<Flushed, ListenError> {
         self.mark = self.wire.as_ref().map(Wire::sent);
+        self.marked.append(&mut self.sent);
         self.forget_by_hand()?;
         Ok(if self.is_flushed()? { Flushed::All } else { Flushed::Soon })
     }
@@ -106,9 +128,11 @@ impl Listener for Relay {
         // What was settled before it ended is settled.
         if wire.settled() >= mark {
             self.mark = None;
+            self.settled.append(&mut self.marked);
             if mark > 0 {
                 self.dialer.confirmed();
                 self.settled_since.get_or_insert_with(Instant::now);
+                self.rests_since.get_or_insert_with(Instant::now);
             }
             return Ok(true);
         }
@@ -148,6 +172,11 @@ impl Relay {
             incarnations: Incarnations::new(state),
             mark: None,
             settled_since: None,
+            logs: BTreeSet::new(),
+            sent: BTreeSet::new(),
+            marked: BTreeSet::new(),
+            settled: BTreeSet::new(),
+            rests_since: None,
         }
     }
 
@@ -188,6 +217,8 @@ impl Relay {
             End::Full => format!("the connection to {to} has had too many logs"),
         };
         self.mark = None;
+        self.sent.clear();
+        self.marked.clear();
         self.dialer.ended(why.clone());
         let Some(wire) = self.wire.take() else { return ListenError::Retry(why) };
         if wire.settled() == wire.sent() {
@@ -201,8 +232,33 @@ impl Relay {
     /// cursor: when it is moved there once more, that is meant.
     fn forget_by_hand(&mut self) -> Result<(), ListenError> {
         if self.settled_since.is_some_and(|since| since.elapsed() >= STORED_AFTER) {
-            self.incarnations.forget_by_hand().map_err(ListenError::Retry)?;
-            self.settled_since = None;
+            self.forget().map_err(ListenError::Retry)?;
+            // A log is looked at again when it rests.
+            self.settled_since = self.rests_since.filter(|_| !self.is_at_end());
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self) -> Result<(), String> {
+        let none = BTreeSet::new();
+        let but = if self.is_at_end() { &none } else { &self.logs };
+        self.incarnations.forget_by_hand(&self.settled, but)
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.rests_since.is_some_and(|since| since.elapsed() >= STORED_AFTER)
+    }
+
+    /// Something comes.
+    fn moves(&mut self, source: &SourceId, is_log: bool) -> Result<(), ListenError> {
+        if self.is_at_end() {
+            self.forget_by_hand()?;
+        }
+        self.rests_since = None;
+        for (known, is_one) in [(&mut self.logs, is_log), (&mut self.sent, true)] {
+            if is_one && !known.contains(source.as_str()) {
+                known.insert(source.as_str().to_owned());
+            }
         }
         Ok(())
     }
@@ -212,7 +268,7 @@ impl Drop for Relay {
     fn drop(&mut self) {
         if self.settled_since.is_some() {
             // When it fails, entries may come twice that a person asked for.
-            _ = self.incarnations.forget_by_hand();
+            _ = self.forget();
         }
     }
 }
@@ -263,12 +319,14 @@ fn send(
     Ok(())
 }
 
-/// In as many frames as it takes.
+/// In as many frames as it takes, each with whole lines if it can be had.
 fn send_run(wire: &mut Wire, run: &Run<'_>) -> Result<(), End> {
     let mut offset = run.at.offset;
-    let mut parts = run.bytes.chunks(RUN_BYTES_MAX).peekable();
-    while let Some(bytes) = parts.next() {
-        let is_last = parts.peek().is_none();
+    let mut rest = run.bytes;
+    while !rest.is_empty() {
+        let (bytes, behind) = rest.split_at(frame_len(rest));
+        rest = behind;
+        let is_last = rest.is_empty();
         let end = offset + bytes.len() as u64;
         wire.run(&Run {
             at: At { offset, ..run.at },
@@ -283,6 +341,17 @@ fn send_run(wire: &mut Wire, run: &Run<'_>) -> Result<(), End> {
         offset = end;
     }
     Ok(())
+}
+
+/// How many of the bytes go into the next frame.
+fn frame_len(bytes: &[u8]) -> usize {
+    let Some(most) = bytes.get(..RUN_BYTES_MAX) else { return bytes.len() };
+    let last = most.iter().rposition(|byte| *byte == b'\n');
+    if bytes.len() == RUN_BYTES_MAX {
+        most.len()
+    } else {
+        last.map_or(most.len(), |at| at + 1)
+    }
 }
 
 const fn at(place: tripline_api::Place) -> At {

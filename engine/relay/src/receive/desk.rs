@@ -131,8 +131,10 @@ impl Desk {
         let index = run.index as usize;
         let (reached, is_log) = self.reached(index, run.at.era)?;
         if let Some(step) = places::of_run(reached.as_ref(), run, is_log) {
-            let is_open = reached.is_some_and(|reached| reached.line == LineEnd::Open);
-            self.step(index, run, &step, is_open)?;
+            // Of what is in the file, the first run of an incarnation or an era
+            // knows nothing.
+            let is_first = reached.is_none_or(|reached| reached.begins_with_a_gap());
+            self.step(index, run, &step, is_log && is_first)?;
         }
         self.counted += 1;
         Ok(())
@@ -146,16 +148,19 @@ impl Desk {
         index: usize,
         run: &Run<'_>,
         step: &Step<'_>,
-        is_amid_line: bool,
+        is_first: bool,
     ) -> Result<(), String> {
         let output = self.output(index, run.at)?;
         let (mut rest, mut closes) = (step.bytes, step.closes);
         // A file that is renamed faster than it is written to has a person to blame.
         for _ in 0..RENAMES_MAX {
-            let opened = self.open_output(output, is_amid_line)?;
-            let foreign =
-                opened == Opened::Foreign && self.outputs[output].is_amid_line();
-            let wrote = self.outputs[output].write(closes.is_some() || foreign, rest)?;
+            let opened = self.open_output(output)?;
+            let is_amid_line = self.outputs[output].is_amid_line();
+            if is_first && is_amid_line && opened == Opened::Known {
+                closes = closes.or(Some((run.at, LineEnd::Open)));
+            }
+            let foreign = opened == Opened::Foreign && is_amid_line;
+            let wrote = self.write(output, closes.is_some() || foreign, rest)?;
             let count = match wrote {
                 Wrote::All => rest.len(),
                 Wrote::Until(count) => count,
@@ -167,7 +172,11 @@ impl Desk {
             } else if count > 0 {
                 let left = (run.bytes.len() - rest.len()) as u64;
                 let at = At { offset: run.at.offset + left, ..run.at };
-                let reached = Reached { at, line: LineEnd::Whole, gap_noted: false };
+                let is_amid_line = step.bytes[..step.bytes.len() - rest.len()]
+                    .last()
+                    .is_some_and(|last| *last != b'\n');
+                let line = if is_amid_line { LineEnd::Open } else { LineEnd::Whole };
+                let reached = Reached { at, line, gap_noted: false };
                 self.opened[index].reached = Some(reached);
             }
             self.moved.insert(index);
@@ -247,11 +256,7 @@ impl Desk {
     }
 
     /// Opens a file, and has it in the database before anything is written to it.
-    fn open_output(
-        &mut self,
-        output: usize,
-        is_amid_line: bool,
-    ) -> Result<Opened, String> {
+    fn open_output(&mut self, output: usize) -> Result<Opened, String> {
         if self.outputs[output].is_open() {
             return Ok(Opened::Known);
         }
@@ -261,7 +266,7 @@ impl Desk {
         }
         let mut store = self.committer.store();
         let output = &mut self.outputs[output];
-        let opened = output.open(&store, is_amid_line)?;
+        let opened = output.open(&store)?;
         if opened != Opened::Known
             && let Some((_, length)) = output.state()
         {
@@ -276,6 +281,26 @@ impl Desk {
             ));
         }
         Ok(opened)
+    }
+
+    /// Writes to a file that is open, and says so when that held something else.
+    fn write(
+        &mut self,
+        output: usize,
+        closes: bool,
+        bytes: &[u8],
+    ) -> Result<Wrote, String> {
+        let output = &mut self.outputs[output];
+        let wrote = output.write(closes, bytes)?;
+        if let Some(kept) = output.take_kept() {
+            (self.say)(&format!(
+                "{} has {kept} bytes that are not what came in their place: they stay, and \
+                 what comes is appended, so some of it may be there twice. Was relay.db \
+                 brought back from a backup, or did somebody else write to the file?",
+                output.key
+            ));
+        }
+        Ok(wrote)
     }
 
     /// A line feed that is ours, and not in the sender's file, is written down.
@@ -300,17 +325,18 @@ impl Desk {
         let folder = self.opened[index].folder.clone();
         let output = self.output_of(&folder, names::GAPS.to_owned(), true)?;
         for _ in 0..RENAMES_MAX {
-            let opened = self.open_output(output, false)?;
+            let opened = self.open_output(output)?;
             let foreign =
                 opened == Opened::Foreign && self.outputs[output].is_amid_line();
             // One line: all of it belongs to one file.
-            match self.outputs[output].write(foreign, text)? {
-                Wrote::Until(0) => {
-                    self.commit_all()?;
-                    self.outputs[output].leave();
-                }
-                Wrote::Until(_) | Wrote::All => return Ok(()),
+            let wrote = self.write(output, foreign, text)?;
+            if wrote == Wrote::All {
+                return Ok(());
             }
+            // A part of it that is in a file with another name stands there, and all
+            // of it in the next.
+            self.commit_all()?;
+            self.outputs[output].leave();
         }
         Err(format!("{} is renamed again and again", self.outputs[output].key))
     }
@@ -393,3 +419,6 @@ impl Desk {
 /// One write goes to no more files.
 const RENAMES_MAX: usize = 8;
 const STOPPED: &str = "the receiver is being stopped";
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,10 @@
 //! What is written stands at a place of its own, and never "at the end": so bytes
 //! that come again, because a kill or a power cut came before they were committed,
 //! are written to where they already are. Whoever follows the file sees no change.
+//!
+//! What stands there is compared first. When it is something else, it may be what was
+//! acknowledged, and the database older than the file: it stays, and what comes is
+//! written behind it.
 
 use super::store::{Length, Store};
 use std::fs::{self, File, OpenOptions};
@@ -15,6 +19,10 @@ use std::sync::Arc;
 
 /// A file that was renamed is looked for among so many of its folder.
 const NEIGHBOURS_MAX: usize = 10_000;
+/// More than this was never uncommitted: the database is older than the file.
+const TAIL_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// So much is compared at a time.
+const BLOCK_BYTES: usize = 64 * 1024;
 
 /// A file, open or not.
 #[derive(Debug)]
@@ -28,6 +36,9 @@ pub(super) struct Output {
     open: Option<Open>,
     /// Something was written since the last commit began.
     pub(super) is_dirty: bool,
+    /// Behind what was committed there was something else than what came: so many
+    /// bytes, which stay.
+    kept: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -47,15 +58,17 @@ struct Open {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Wrote {
     All,
-    /// The file has another name by now, and ends behind this many of them; the rest
-    /// belongs to the next. Before that is opened, everything has to be committed.
+    /// The file has another name by now, and had this many of them; the rest goes to
+    /// the next, even of a line: who renamed it may compress or delete it at any
+    /// time. Before that is opened, everything has to be committed.
     Until(usize),
 }
 
 impl Output {
     pub(super) fn new(to: &Path, folder: &str, name: String, is_log: bool) -> Self {
         let key = format!("{folder}/{name}");
-        Self { folder: to.join(folder), name, key, is_log, open: None, is_dirty: false }
+        let folder = to.join(folder);
+        Self { folder, name, key, is_log, open: None, is_dirty: false, kept: None }
     }
 
     pub(super) const fn is_open(&self) -> bool {
@@ -87,11 +100,7 @@ impl Output {
     /// # Errors
     ///
     /// In words.
-    pub(super) fn open(
-        &mut self,
-        store: &Store,
-        is_amid_line: bool,
-    ) -> Result<Opened, String> {
+    pub(super) fn open(&mut self, store: &Store) -> Result<Opened, String> {
         if self.open.is_some() {
             return Ok(Opened::Known);
         }
@@ -122,12 +131,8 @@ impl Output {
             (Some(known), Opened::Known) => known.length.min(len),
             _ => len,
         };
-        let ends_open = || ends_without_line_feed(&file, len).map_err(cannot);
-        let is_amid_line = match opened {
-            Opened::Known => is_amid_line && length > 0,
-            Opened::New => false,
-            Opened::Foreign => self.is_log && ends_open()?,
-        };
+        let is_amid_line =
+            self.is_log && ends_without_line_feed(&file, length).map_err(cannot)?;
         let open = Open {
             inode: inode(&metadata),
             file: Arc::new(file),
@@ -196,20 +201,37 @@ impl Output {
         let cannot = |error: io::Error| cannot("write to", &path, &error);
         let has_its_name = fs::symlink_metadata(&path)
             .is_ok_and(|it| it.is_file() && inode(&it) == open.inode);
+        let metadata = open.file.metadata().map_err(cannot)?;
+        if metadata.len() < open.position {
+            // Cut in place, as one does that copies and cuts.
+            (open.position, open.is_amid_line) = (metadata.len(), false);
+        }
+        open.tail = open.tail.min(metadata.len());
+        let mut closes = closes && open.position > 0;
+        if !open.holds(closes, bytes).map_err(cannot)? {
+            self.kept = Some(open.tail - open.position);
+            open.position = open.tail;
+            let ends_open = ends_without_line_feed(&open.file, open.tail);
+            open.is_amid_line = self.is_log && ends_open.map_err(cannot)?;
+            closes = open.is_amid_line;
+            self.is_dirty = true;
+        }
         let count = match has_its_name {
             true => bytes.len(),
-            false => open.what_belongs_to_it(bytes, self.is_log),
-        };
-        if has_its_name {
-            let len = open.file.metadata().map_err(cannot)?.len();
-            if len < open.position.min(open.tail) {
-                // Cut in place, as one does that copies and cuts.
-                (open.position, open.tail, open.is_amid_line) = (len, len, false);
+            // Nobody sees it any more.
+            false if metadata.nlink() == 0 => 0,
+            false => {
+                let had = open.uncommitted().saturating_sub(u64::from(closes));
+                usize::try_from(had).unwrap_or(usize::MAX).min(bytes.len())
             }
+        };
+        if !has_its_name && count == 0 && open.uncommitted() > 0 {
+            // A line feed that is there, or what nobody sees.
+            (open.position, self.is_dirty) = (open.tail, true);
         }
         if count > 0 {
             self.is_dirty = true;
-            if closes && open.position > 0 {
+            if closes {
                 open.file.write_all_at(b"\n", open.position).map_err(cannot)?;
                 open.position += 1;
             }
@@ -218,6 +240,12 @@ impl Output {
             open.is_amid_line = bytes[count - 1] != b'\n';
         }
         Ok(if count == bytes.len() { Wrote::All } else { Wrote::Until(count) })
+    }
+
+    /// How many bytes were kept that are not what came in their place, for who tells
+    /// of it once.
+    pub(super) const fn take_kept(&mut self) -> Option<u64> {
+        self.kept.take()
     }
 
     /// Whether a line feed is missing before the next line, in a file that is not
@@ -245,20 +273,31 @@ pub(super) enum Opened {
 }
 
 impl Open {
-    /// How many of the bytes still belong to a file that was renamed: as many as it
-    /// has, or the rest of a line.
-    fn what_belongs_to_it(&self, bytes: &[u8], is_log: bool) -> usize {
-        let tail = self.tail.saturating_sub(self.position);
-        let count = usize::try_from(tail).unwrap_or(usize::MAX).min(bytes.len());
-        let is_amid_line = match count.checked_sub(1) {
-            Some(last) => bytes[last] != b'\n',
-            None => self.is_amid_line,
-        };
-        if !is_log || !is_amid_line {
-            return count;
+    /// How many bytes there are behind what was written last.
+    const fn uncommitted(&self) -> u64 {
+        self.tail.saturating_sub(self.position)
+    }
+
+    /// Whether what is to be written is there already, as far as the file goes. Zeros
+    /// are nothing: a power cut leaves them.
+    fn holds(&self, closes: bool, bytes: &[u8]) -> io::Result<bool> {
+        if self.uncommitted() == 0 || self.uncommitted() > TAIL_BYTES_MAX {
+            return Ok(self.uncommitted() == 0);
         }
-        let rest = bytes[count..].iter().position(|byte| *byte == b'\n');
-        rest.map_or(bytes.len(), |at| count + at + 1)
+        let mut position = self.position;
+        let mut block = [0; BLOCK_BYTES];
+        let line_feed: &[u8] = if closes { b"\n" } else { b"" };
+        for part in [line_feed].into_iter().chain(bytes.chunks(BLOCK_BYTES)) {
+            let left = usize::try_from(self.tail.saturating_sub(position));
+            let count = left.unwrap_or(usize::MAX).min(part.len());
+            let there = &mut block[..count];
+            self.file.read_exact_at(there, position)?;
+            if there.iter().zip(part).any(|(had, came)| had != came && *had != 0) {
+                return Ok(false);
+            }
+            position += count as u64;
+        }
+        Ok(true)
     }
 }
 

@@ -13,6 +13,13 @@ pub struct Reached {
     pub gap_noted: bool,
 }
 
+impl Reached {
+    /// Nothing but a gap was written yet; or nothing since that.
+    pub fn begins_with_a_gap(&self) -> bool {
+        self.gap_noted && self.line == LineEnd::Whole
+    }
+}
+
 /// How the last line that was written to a log's file ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LineEnd {

@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustls::Connection;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
@@ -26,6 +26,12 @@ const STRANGERS_MAX: usize = 1024;
 /// What strangers did is told so often in [`TELLS_WITHIN`], and no oftener.
 const TELLS_MAX: u32 = 20;
 const TELLS_WITHIN: Duration = Duration::from_secs(10);
+/// So many connections may be there that have not proved who they are, which takes
+/// them a moment; and so many from one address. For a new one the oldest has to go.
+const EARLY_MAX: usize = 64;
+const EARLY_OF_ADDRESS_MAX: usize = 8;
+/// So many may be of one peer.
+const OF_PEER_MAX: usize = 32;
 /// What was sent may stay so long without an acknowledgement of the other system.
 const USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// After an error of the system in taking a connection, such as too many open files.
@@ -48,9 +54,10 @@ pub(super) struct Shared {
     pub(super) stop: Waker,
     slots: Mutex<BTreeMap<(String, String), Slot>>,
     is_free: Condvar,
-    connections: AtomicUsize,
+    /// How many connections of each peer were let in.
+    entered: Mutex<BTreeMap<String, usize>>,
     /// Those that were not let in yet.
-    early: Mutex<BTreeMap<SocketAddr, TcpStream>>,
+    early: Mutex<BTreeMap<u64, (SocketAddr, TcpStream)>>,
     strangers: Mutex<Strangers>,
 }
 
@@ -77,13 +84,20 @@ impl Shared {
         strangers.came.get(&address).is_some_and(|time| time.elapsed() < STRANGER_PAUSE)
     }
 
-    /// Remembers it, and tells of it unless that was told too often.
+    /// Remembers it, and tells of it.
     fn tell_stranger(&self, address: SocketAddr, why: &str) {
         let mut strangers = lock(&self.strangers);
         strangers.came.retain(|_, time| time.elapsed() < STRANGER_PAUSE);
         if strangers.came.len() < STRANGERS_MAX {
             strangers.came.insert(address.ip(), Instant::now());
         }
+        drop(strangers);
+        self.tell(address, why);
+    }
+
+    /// Tells that somebody was not let in, unless that was told too often.
+    fn tell(&self, address: SocketAddr, why: &str) {
+        let mut strangers = lock(&self.strangers);
         let (since, count) = match strangers.told {
             Some((since, count)) if since.elapsed() < TELLS_WITHIN => (since, count + 1),
             _ => (Instant::now(), 1),
@@ -129,7 +143,7 @@ impl Server {
             stop: Waker::new().map_err(start)?,
             slots: Mutex::default(),
             is_free: Condvar::new(),
-            connections: AtomicUsize::new(0),
+            entered: Mutex::default(),
             early: Mutex::default(),
             strangers: Mutex::default(),
         });
@@ -158,7 +172,7 @@ impl Server {
         }
         self.shared.is_free.notify_all();
         // Who has not said who he is need not be waited for.
-        for stream in lock(&self.shared.early).values() {
+        for (_, stream) in lock(&self.shared.early).values() {
             _ = stream.shutdown(Shutdown::Both);
         }
         // It waits for all connections.
@@ -193,59 +207,125 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>) {
     }
 }
 
-/// Gives a connection a thread, unless there are too many, or it failed to prove who
-/// it is a moment ago.
+/// Gives a connection a thread, unless it failed to prove who it is a moment ago.
 fn admit(
     stream: TcpStream,
     address: SocketAddr,
     shared: &Arc<Shared>,
 ) -> Option<JoinHandle<()>> {
-    if shared.connections.load(SeqCst) >= shared.settings.connections_max {
-        let why = format!("there are {} connections", shared.settings.connections_max);
-        shared.tell_stranger(address, &why);
-        return None;
-    }
     if shared.is_stranger(address.ip()) {
         return None;
     }
-    shared.connections.fetch_add(1, SeqCst);
-    let counted = Counted(Arc::clone(shared));
-    let connection = move || {
-        let shared = &counted.0;
-        receive(stream, address, shared);
-    };
-    Builder::new().name("connection".into()).spawn(connection).ok()
+    let copy = stream.try_clone().ok()?;
+    let early = Early::count(address, copy, shared);
+    let connection = Builder::new().name("connection".into());
+    connection.spawn(move || receive(stream, &early)).ok()
 }
 
-/// A connection that is counted as long as it is there.
-struct Counted(Arc<Shared>);
+/// A connection that was not let in, as long as this is kept.
+struct Early {
+    number: u64,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
 
-impl Drop for Counted {
+impl Early {
+    /// Nobody who can prove it is kept out by those that say nothing: the oldest
+    /// makes room, of the same address if that has too many.
+    fn count(address: SocketAddr, stream: TcpStream, shared: &Arc<Shared>) -> Self {
+        let mut early = lock(&shared.early);
+        let of_address =
+            early.iter().filter(|(_, (it, _))| it.ip() == address.ip()).map(|it| *it.0);
+        let of_address: Vec<u64> = of_address.collect();
+        let oldest = if of_address.len() >= EARLY_OF_ADDRESS_MAX {
+            of_address.first().copied()
+        } else if early.len() >= EARLY_MAX {
+            early.keys().next().copied()
+        } else {
+            None
+        };
+        if let Some((_, stream)) = oldest.and_then(|oldest| early.remove(&oldest)) {
+            _ = stream.shutdown(Shutdown::Both);
+        }
+        let number = early.keys().next_back().map_or(0, |last| last + 1);
+        early.insert(number, (address, stream));
+        drop(early);
+        Self { number, address, shared: Arc::clone(shared) }
+    }
+
+    /// Whether it had to go.
+    fn made_room(&self) -> bool {
+        let early = lock(&self.shared.early);
+        early.get(&self.number).is_none_or(|(address, _)| *address != self.address)
+    }
+
+    fn end(&self) {
+        if !self.made_room() {
+            lock(&self.shared.early).remove(&self.number);
+        }
+    }
+}
+
+impl Drop for Early {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, SeqCst);
+        self.end();
+    }
+}
+
+/// A connection of a peer, as long as this is kept.
+struct Entered {
+    peer: String,
+    shared: Arc<Shared>,
+}
+
+impl Entered {
+    /// Counts it, unless there are too many.
+    fn count(peer: &str, shared: &Arc<Shared>) -> Result<Self, String> {
+        let mut entered = lock(&shared.entered);
+        let (all, max) = (entered.values().sum::<usize>(), &shared.settings);
+        let of_peer = entered.get(peer).copied().unwrap_or_default();
+        if all >= max.connections_max {
+            return Err(format!(
+                "the receiver has {all} connections: raise its `connections_max`"
+            ));
+        }
+        if of_peer >= OF_PEER_MAX {
+            return Err(format!("there are {of_peer} connections of {peer}"));
+        }
+        entered.insert(peer.to_owned(), of_peer + 1);
+        drop(entered);
+        Ok(Self { peer: peer.to_owned(), shared: Arc::clone(shared) })
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        let mut entered = lock(&self.shared.entered);
+        if let Some(count) = entered.get_mut(&self.peer) {
+            *count -= 1;
+        }
+        entered.retain(|_, count| *count > 0);
     }
 }
 
 /// A connection, from its greeting to its end.
-fn receive(stream: TcpStream, address: SocketAddr, shared: &Arc<Shared>) {
+fn receive(stream: TcpStream, early: &Early) {
+    let (address, shared) = (early.address, Arc::clone(&early.shared));
     // Accepted ones need not have what their listener has.
-    if stream.set_nonblocking(false).is_err() {
+    if stream.set_nonblocking(false).is_err() || shared.is_stopping() {
         return;
     }
-    let Ok(early) = stream.try_clone() else { return };
-    lock(&shared.early).insert(address, early);
-    let recognised = match shared.is_stopping() {
-        true => return,
-        false => trust::recognise(&stream, &shared.settings),
-    };
-    lock(&shared.early).remove(&address);
-    match recognised {
+    match trust::recognise(&stream, &shared.settings) {
         Ok((peer, tls)) => {
-            if let Err(why) = converse(stream, tls, &peer, shared) {
+            if let Err(why) = converse(stream, tls, &peer, early) {
                 (shared.say)(&format!("{peer} ({address}): {why}"));
             }
         }
         Err(Stranger { why, told }) => {
+            if early.made_room() {
+                shared.tell(address, "it said nothing, and others came");
+                return;
+            }
             shared.tell_stranger(address, &why);
             if let Some(told) = told
                 && let Ok(mut link) = Link::new(stream, None, USER_TIMEOUT)
@@ -261,10 +341,14 @@ fn converse(
     stream: TcpStream,
     tls: Option<Connection>,
     peer: &str,
-    shared: &Arc<Shared>,
+    early: &Early,
 ) -> Result<(), String> {
+    let shared = &early.shared;
     let mut link =
         Link::new(stream, tls, USER_TIMEOUT).map_err(|error| error.to_string())?;
+    let _entered = Entered::count(peer, shared)
+        .inspect_err(|why| session::refuse(&mut link, why))?;
+    early.end();
     let end = match session::hear_hello(&mut link, shared) {
         Ok(stream) => enter(&mut link, peer, &stream, shared),
         Err(end) => end,

@@ -156,7 +156,8 @@ fn follow(
         if is_drained || desk.unsynced() >= GROUP_BYTES {
             desk.begin_commit();
         }
-        let is_due = desk.is_committing() && said.elapsed() >= ALIVE_EVERY;
+        let is_due =
+            (desk.is_committing() || !is_drained) && said.elapsed() >= ALIVE_EVERY;
         if is_asked || is_due || wanted.0.swap(false, SeqCst) {
             link.send(&Frame::Alive)?;
             said = Instant::now();
@@ -177,10 +178,11 @@ fn follow(
     }
 }
 
-/// Takes what has come; returns whether that was all, and whether somebody asked if
-/// we are there.
+/// Takes what has come, for a while: files that are opened and committed take their
+/// time. Returns whether that was all, and whether somebody asked if we are there.
 fn take(link: &mut Link, desk: &mut Desk) -> Result<(bool, bool), End> {
     let mut is_asked = false;
+    let since = Instant::now();
     for _ in 0..READS_MAX {
         while desk.unsynced() < UNSYNCED_BYTES_MAX {
             let Some(frame) = link.take()? else { break };
@@ -189,6 +191,9 @@ fn take(link: &mut Link, desk: &mut Desk) -> Result<(bool, bool), End> {
                 return Err(End::Refused(
                     "it sent what only a receiver sends".to_owned(),
                 ));
+            }
+            if since.elapsed() >= ALIVE_EVERY {
+                return Ok((false, is_asked));
             }
         }
         if desk.unsynced() >= UNSYNCED_BYTES_MAX {

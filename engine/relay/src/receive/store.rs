@@ -86,8 +86,8 @@ impl Store {
         match verdict.as_deref() {
             Ok("ok") => Ok(Self { connection, file }),
             Ok(what) => Err(failed(&format_args!(
-                "it is damaged ({what}). Bring it back from a backup; without it \
-                 everything that senders have not settled comes once more"
+                "it is damaged ({what}). Move it away, and what senders have not settled may \
+                 come once more; an older copy from a backup does no better"
             ))),
             Err(error) => Err(failed(error)),
         }

@@ -165,7 +165,7 @@ fn by_key(
     };
     let none =
         || Stranger::silently(format!("{peer}: the system draws no random numbers"));
-    let server = key.ok_or_else(none)?.server();
+    let server = key.ok_or_else(none)?.server(peer);
     let server =
         server.map_err(|error| Stranger::silently(format!("{peer}: {error}")))?;
     let shaken = shake(stream, server, until);

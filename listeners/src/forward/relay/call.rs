@@ -79,8 +79,9 @@ impl Caller {
         Ok(match &self.identity {
             Identity::None => (Proof::None, None),
             Identity::Key(path) => {
-                let client =
-                    SharedKey::read(path)?.client().map_err(|e| e.to_string())?;
+                let client = SharedKey::read(path)?
+                    .client(&self.peer)
+                    .map_err(|e| e.to_string())?;
                 (Proof::Key, Some(Secure::Key(Box::new(client))))
             }
             Identity::Certificate(tls) => {

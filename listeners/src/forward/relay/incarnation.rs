@@ -6,7 +6,7 @@
 //! incarnation: a number drawn at random, that is kept as long as neither happens.
 
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
@@ -30,6 +30,10 @@ struct Incarnation {
     /// settled since.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     by_hand: Option<String>,
+    /// It began where the engine had no cursor, and nothing is known to be settled
+    /// since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_fresh: bool,
 }
 
 const FILE: &str = "relay.json";
@@ -54,16 +58,21 @@ impl Incarnations {
             None => self.load()?,
         };
         let before = known.get(source).cloned();
+        // Without a cursor the engine's state is lost, unless it never had one.
+        let is_fresh = begin.cursor.is_none();
         let is_same = match &before {
             // After a crash a person has not moved it there once more.
-            Some(before) => by_hand.is_none() || before.by_hand == by_hand,
+            Some(before) => {
+                (by_hand.is_none() || before.by_hand == by_hand)
+                    && (!is_fresh || before.is_fresh)
+            }
             None => false,
         };
         let number = match (&before, is_same) {
             (Some(before), true) => before.number,
             _ => draw(),
         };
-        let now = Incarnation { number, by_hand };
+        let now = Incarnation { number, by_hand, is_fresh };
         if before.as_ref() != Some(&now) {
             known.insert(source.to_owned(), now);
             self.save(&known)?;
@@ -78,19 +87,30 @@ impl Incarnations {
         known.map_or(0, |known| known.number)
     }
 
-    /// What a person does from now on counts anew.
+    /// The engine has stored that something was settled of these sources. What a
+    /// person does there from now on counts anew, but for some.
     ///
     /// # Errors
     ///
     /// In words.
-    pub(super) fn forget_by_hand(&mut self) -> Result<(), String> {
-        let Some(known) = &mut self.known else { return Ok(()) };
-        if known.values().all(|known| known.by_hand.is_none()) {
-            return Ok(());
+    pub(super) fn forget_by_hand(
+        &mut self,
+        settled: &BTreeSet<String>,
+        but: &BTreeSet<String>,
+    ) -> Result<(), String> {
+        let Some(before) = &self.known else { return Ok(()) };
+        let mut known = before.clone();
+        for (source, known) in known.iter_mut().filter(|(it, _)| settled.contains(*it)) {
+            known.is_fresh = false;
+            if !but.contains(source) {
+                known.by_hand = None;
+            }
         }
-        known.values_mut().for_each(|known| known.by_hand = None);
-        let known = known.clone();
-        self.save(&known)
+        if known != *before {
+            self.save(&known)?;
+            self.known = Some(known);
+        }
+        Ok(())
     }
 
     fn load(&self) -> Result<BTreeMap<String, Incarnation>, String> {
@@ -164,7 +184,13 @@ mod tests {
         assert_eq!(start(true).1, second, "killed before anything was settled");
         let (_, same, mut all) = start(true);
         assert_eq!(same, second);
-        all.forget_by_hand().unwrap();
+        let of = |source: &str| BTreeSet::from([source.to_owned()]);
+        all.forget_by_hand(&of("auth"), &of("auth")).unwrap();
+        assert_eq!(start(true).1, second, "a log: the engine keeps it for a while");
+        let (_, _, mut all) = start(true);
+        all.forget_by_hand(&of("other"), &BTreeSet::new()).unwrap();
+        assert_eq!(start(true).1, second, "nothing of it was settled");
+        all.forget_by_hand(&of("auth"), &BTreeSet::new()).unwrap();
         let (is_new, third, _) = start(true);
         assert!(is_new && third != second, "moved there once more");
         assert_eq!(start(false).1, third);
@@ -172,5 +198,28 @@ mod tests {
         fs::remove_file(scratch.path().join(FILE)).unwrap();
         let (is_new, fourth, _) = start(false);
         assert!(is_new && fourth != third);
+    }
+
+    /// What the engine does not know any more is numbered anew.
+    #[test]
+    fn it_changes_when_the_engine_lost_its_state() {
+        let scratch = tempfile::tempdir().unwrap();
+        let source = SourceId::new("auth").unwrap();
+        let cursor = Cursor::unproved(Place::start_of(0, 3));
+        let start = |cursor| {
+            let mut all = Incarnations::new(scratch.path());
+            all.begin(&Begin { source: &source, cursor, set_by_hand: false }).unwrap();
+            (all.of(&source), all)
+        };
+        let (first, _) = start(None);
+        let (same, mut all) = start(None);
+        assert_eq!(same, first, "killed before anything was settled");
+        let settled = BTreeSet::from(["auth".to_owned()]);
+        all.forget_by_hand(&settled, &BTreeSet::new()).unwrap();
+        let (second, _) = start(None);
+        assert_ne!(second, first);
+        assert_eq!(start(None).0, second);
+        assert_eq!(start(Some(&cursor)).0, second);
+        assert_ne!(start(None).0, second);
     }
 }
