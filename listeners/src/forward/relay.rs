@@ -268,7 +268,10 @@ impl Drop for Relay {
     fn drop(&mut self) {
         if self.settled_since.is_some() {
             // When it fails, entries may come twice that a person asked for.
-            _ = self.forget();
+            // Not killed, and everything that came is settled: it is at the end.
+            let none = BTreeSet::new();
+            let but = if self.rests_since.is_some() { &none } else { &self.logs };
+            _ = self.incarnations.forget_by_hand(&self.settled, but);
         }
     }
 }
