@@ -54,14 +54,14 @@ pub static KINDS: &[Kind] = &[
         name: "Forward",
         arguments: r#"(from: ["p4"], to: "tripline://{relay}", peer: "{peer}")"#,
         output: relayed,
-        promise: Promise::Once,
+        promise: Promise::OnceNoted,
     },
     Kind {
         name: "Forward",
         arguments: r#"(from: ["p4"], to: "tripline://{relay}", peer: "{peer}",
             compress: Deflate)"#,
         output: relayed,
-        promise: Promise::Once,
+        promise: Promise::OnceNoted,
     },
     Kind {
         name: "Exec",
