@@ -2,12 +2,12 @@
 
 use crate::cli::{CheckArgs, Format, exit};
 use crate::config::{Config, ConfigError, Registry};
-use crate::diagnose::{self, Diagnostic, Severity, counted, shown};
 use crate::terminal::{self, Answers};
 use anyhow::Context as _;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tripline_diagnose::{Diagnostic, Severity, counted, shown, summary};
 
 /// Checks every file and says what is wrong.
 pub(crate) fn run(args: &CheckArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
@@ -83,7 +83,7 @@ fn print_human(found: &[Diagnostic], checked: usize) -> io::Result<()> {
         return Ok(());
     }
     let files = counted(checked, "file");
-    writeln!(Answers::new(), "{files}: {}", diagnose::summary(found))
+    writeln!(Answers::new(), "{files}: {}", summary(found))
 }
 
 fn print_json(found: &[Diagnostic]) -> io::Result<()> {

@@ -8,16 +8,16 @@ mod arguments;
 mod entries;
 mod said;
 
-use crate::diagnose::{self, Diagnostic, Severity, SourceFile, shown};
-use crate::outline::{Block, Field, Node, Outline, Shape};
-use crate::terminal::Style;
-use crate::words;
 use std::fs;
 use std::io::{self, Read as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tripline_api::{Args, Built, ListenerFactory, ListenerId, Source, SourceFactory};
+use tripline_diagnose::{
+    Block, Diagnostic, Field, Node, Outline, Severity, Shape, SourceFile, Style, shown,
+    words,
+};
 
 /// The kinds of sources and listeners that a configuration can name.
 #[derive(Clone, Copy)]
@@ -101,7 +101,7 @@ impl Config {
 fn render(diagnostics: &[Diagnostic], style: Style) -> String {
     let mut text: String = diagnostics.iter().map(|it| it.render(style) + "\n").collect();
     if let Some(first) = diagnostics.first() {
-        let summary = diagnose::summary(diagnostics);
+        let summary = tripline_diagnose::summary(diagnostics);
         text += &format!("tripline: {}: {summary}\n", shown(&first.file.path));
     }
     text
@@ -192,7 +192,7 @@ impl Reading {
         if self.diagnostics.is_empty() {
             self.believe_ron();
         }
-        diagnose::sort(&mut self.diagnostics);
+        tripline_diagnose::sort(&mut self.diagnostics);
         let is_wrong = self.diagnostics.iter().any(|it| it.severity == Severity::Error);
         match config {
             Some(config) if !is_wrong => {

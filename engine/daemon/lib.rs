@@ -22,16 +22,13 @@ mod check;
 mod cli;
 mod config;
 mod dead_cmd;
-mod diagnose;
 mod fields;
 mod init;
 mod journal_cmd;
 mod manual;
-mod outline;
 mod run_cmd;
 mod terminal;
 mod where_cmd;
-mod words;
 
 use crate::cli::{Cli, Command};
 use crate::config::{ConfigError, Registry};

@@ -10,16 +10,16 @@ use std::sync::Arc;
 
 /// A file that messages point into.
 #[derive(Debug)]
-pub(crate) struct SourceFile {
+pub struct SourceFile {
     /// The path as the user gave it.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// What is in it.
-    pub(crate) text: String,
+    pub text: String,
 }
 
 impl SourceFile {
     /// The line and the column, in characters, of a byte offset; both from 1.
-    pub(crate) fn position(&self, offset: usize) -> (usize, usize) {
+    pub fn position(&self, offset: usize) -> (usize, usize) {
         let before = &self.text[..boundary(&self.text, offset)];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
@@ -30,7 +30,7 @@ impl SourceFile {
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Severity {
+pub enum Severity {
     /// The file cannot be used.
     Error,
     /// The file can be used, and probably does not mean what it says.
@@ -39,26 +39,26 @@ pub(crate) enum Severity {
 
 /// One thing that is wrong with a file.
 #[derive(Clone, Debug)]
-pub(crate) struct Diagnostic {
+pub struct Diagnostic {
     /// How bad it is.
-    pub(crate) severity: Severity,
+    pub severity: Severity,
     /// The file.
-    pub(crate) file: Arc<SourceFile>,
+    pub file: Arc<SourceFile>,
     /// The bytes of the file that are meant.
-    pub(crate) span: Range<usize>,
+    pub span: Range<usize>,
     /// What is wrong, in a sentence.
-    pub(crate) message: String,
+    pub message: String,
     /// A few words for the caret; may be empty.
-    pub(crate) label: String,
+    pub label: String,
     /// Another place that has to do with it, and what.
-    pub(crate) also: Option<(Range<usize>, String)>,
+    pub also: Option<(Range<usize>, String)>,
     /// How to repair it.
-    pub(crate) help: Option<String>,
+    pub help: Option<String>,
 }
 
 impl Diagnostic {
     /// An error without label, second place and help.
-    pub(crate) fn error(
+    pub fn error(
         file: &Arc<SourceFile>,
         span: Range<usize>,
         message: impl Into<String>,
@@ -75,7 +75,7 @@ impl Diagnostic {
     }
 
     /// A warning without label, second place and help.
-    pub(crate) fn warning(
+    pub fn warning(
         file: &Arc<SourceFile>,
         span: Range<usize>,
         message: impl Into<String>,
@@ -84,30 +84,26 @@ impl Diagnostic {
     }
 
     /// Adds words for the caret.
-    pub(crate) fn label(&mut self, label: impl Into<String>) -> &mut Self {
+    pub fn label(&mut self, label: impl Into<String>) -> &mut Self {
         self.label = label.into();
         self
     }
 
     /// Adds another place.
-    pub(crate) fn also(
-        &mut self,
-        span: Range<usize>,
-        label: impl Into<String>,
-    ) -> &mut Self {
+    pub fn also(&mut self, span: Range<usize>, label: impl Into<String>) -> &mut Self {
         self.also = Some((span, label.into()));
         self
     }
 
     /// Adds a repair.
-    pub(crate) fn help(&mut self, help: impl Into<String>) -> &mut Self {
+    pub fn help(&mut self, help: impl Into<String>) -> &mut Self {
         self.help = Some(help.into());
         self
     }
 
     /// The message for people: the lines meant with carets, and the repair.
     /// Ends with a line feed.
-    pub(crate) fn render(&self, style: Style) -> String {
+    pub fn render(&self, style: Style) -> String {
         let renderer = match style {
             Style::Plain => Renderer::plain(),
             Style::Coloured => Renderer::styled(),
@@ -136,7 +132,7 @@ impl Diagnostic {
     }
 
     /// The message for programs: one JSON object with a line feed.
-    pub(crate) fn json(&self) -> String {
+    pub fn json(&self) -> String {
         #[derive(Serialize)]
         struct Json<'a> {
             file: Cow<'a, str>,
@@ -176,13 +172,13 @@ impl Diagnostic {
 }
 
 /// The messages in the order of their places, those about the same place once.
-pub(crate) fn sort(diagnostics: &mut Vec<Diagnostic>) {
+pub fn sort(diagnostics: &mut Vec<Diagnostic>) {
     diagnostics.sort_by_key(|it| (it.span.start, it.severity, it.span.end));
     diagnostics.dedup_by(|a, b| a.span == b.span && a.message == b.message);
 }
 
 /// How many errors and warnings there are, in words: `2 errors, 1 warning`.
-pub(crate) fn summary(diagnostics: &[Diagnostic]) -> String {
+pub fn summary(diagnostics: &[Diagnostic]) -> String {
     let count =
         |severity| diagnostics.iter().filter(|it| it.severity == severity).count();
     let words =
@@ -196,13 +192,13 @@ pub(crate) fn summary(diagnostics: &[Diagnostic]) -> String {
 }
 
 /// `1 file`, `2 files`.
-pub(crate) fn counted(number: usize, word: &str) -> String {
+pub fn counted(number: usize, word: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {word}{plural}")
 }
 
 /// The path as a person would like to read it.
-pub(crate) fn shown(path: &Path) -> String {
+pub fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy()).into_owned()
 }
 

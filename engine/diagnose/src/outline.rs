@@ -7,31 +7,31 @@
 
 mod scan;
 
-use crate::diagnose::{Diagnostic, SourceFile};
+use crate::diagnostic::{Diagnostic, SourceFile};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// The shape of a file.
 #[derive(Debug)]
-pub(crate) struct Outline {
+pub struct Outline {
     /// The one value that a file holds; `None` if it holds nothing.
-    pub(crate) root: Option<Node>,
+    pub root: Option<Node>,
     /// What is wrong with brackets, commas and quotes.
-    pub(crate) problems: Vec<Diagnostic>,
+    pub problems: Vec<Diagnostic>,
 }
 
 /// A value.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub struct Node {
     /// Its bytes.
-    pub(crate) span: Range<usize>,
+    pub span: Range<usize>,
     /// What it looks like.
-    pub(crate) shape: Shape,
+    pub shape: Shape,
 }
 
 /// What a value looks like.
 #[derive(Debug)]
-pub(crate) enum Shape {
+pub enum Shape {
     /// A name, a number, a character.
     Word,
     /// A text in quotes.
@@ -46,29 +46,29 @@ pub(crate) enum Shape {
 
 /// `(...)` or `Name(...)`.
 #[derive(Debug, Default)]
-pub(crate) struct Block {
+pub struct Block {
     /// The name in front of it; empty if there is none.
-    pub(crate) name: Range<usize>,
+    pub name: Range<usize>,
     /// From the opening to the closing parenthesis.
-    pub(crate) parentheses: Range<usize>,
+    pub parentheses: Range<usize>,
     /// The values with a name, in order.
-    pub(crate) fields: Vec<Field>,
+    pub fields: Vec<Field>,
     /// The values without one.
-    pub(crate) items: Vec<Node>,
+    pub items: Vec<Node>,
 }
 
 /// `name: value`.
 #[derive(Debug)]
-pub(crate) struct Field {
+pub struct Field {
     /// The name.
-    pub(crate) name: Range<usize>,
+    pub name: Range<usize>,
     /// The value.
-    pub(crate) value: Node,
+    pub value: Node,
 }
 
 impl Outline {
     /// Finds the shape of a file.
-    pub(crate) fn of(file: &Arc<SourceFile>) -> Self {
+    pub fn of(file: &Arc<SourceFile>) -> Self {
         let mut parser = Parser {
             file,
             text: &file.text,
@@ -85,7 +85,7 @@ impl Outline {
 
 impl Node {
     /// Calls `visit` for every field in it, outer ones before inner ones.
-    pub(crate) fn each_field<'a>(&'a self, visit: &mut impl FnMut(&'a Field)) {
+    pub fn each_field<'a>(&'a self, visit: &mut impl FnMut(&'a Field)) {
         match &self.shape {
             Shape::Word | Shape::Text => {}
             Shape::Block(block) => block.each_field(visit),
@@ -97,7 +97,7 @@ impl Node {
     }
 
     /// Calls `visit` for every word and every block's name in it.
-    pub(crate) fn each_word(&self, visit: &mut impl FnMut(Range<usize>)) {
+    pub fn each_word(&self, visit: &mut impl FnMut(Range<usize>)) {
         match &self.shape {
             Shape::Text => {}
             Shape::Word => visit(self.span.clone()),
@@ -116,7 +116,7 @@ impl Node {
 
 impl Block {
     /// See [`Node::each_field`].
-    pub(crate) fn each_field<'a>(&'a self, visit: &mut impl FnMut(&'a Field)) {
+    pub fn each_field<'a>(&'a self, visit: &mut impl FnMut(&'a Field)) {
         for field in &self.fields {
             visit(field);
             field.value.each_field(visit);
