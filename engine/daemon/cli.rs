@@ -48,7 +48,7 @@ Data goes to standard output, everything else to standard error. NO_COLOR is hon
 pub(crate) enum Command {
     /// Follow the sources and run the listeners, in the foreground.
     Run(RunArgs),
-    /// Find all errors in configurations, each with its place and a repair.
+    /// Find all errors in configurations and rule files, each with its place and a repair.
     Check(CheckArgs),
     /// Show how far every listener has come, or move one.
     Where(WhereArgs),
@@ -105,11 +105,15 @@ pub(crate) struct RunArgs {
 /// Arguments of `tripline check`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
+Rule files that are checked together are one set. When configurations are checked
+with them, rules can name the sources of these and no others.
+
 Messages go to standard error and the count of them to standard output. With
 --format json there is one object a line on standard output and nothing else.
 
 Examples:
   tripline check tripline.ron
+  tripline check tripline.ron rules.d
   tripline check /etc/tripline --strict --format json")]
 pub(crate) struct CheckArgs {
     /// Files, and directories of which every *.ron is checked.

@@ -107,7 +107,12 @@ fn render(diagnostics: &[Diagnostic], style: Style) -> String {
     text
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+/// The file's bytes, if it is a file and not too long for one.
+///
+/// # Errors
+///
+/// As the system says.
+pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     // A pipe or a device would be waited for, or never end.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is not a file"));
@@ -124,7 +129,11 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 /// The longest configuration, in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-fn decode(path: &Path, bytes: Vec<u8>) -> (Arc<SourceFile>, Option<Diagnostic>) {
+/// The file's text, and what is wrong with it if it is none.
+pub(crate) fn decode(
+    path: &Path,
+    bytes: Vec<u8>,
+) -> (Arc<SourceFile>, Option<Diagnostic>) {
     let path = path.to_owned();
     match String::from_utf8(bytes) {
         Ok(text) => (Arc::new(SourceFile { path, text }), None),
@@ -189,6 +198,8 @@ impl Reading {
         problems: Vec<Diagnostic>,
     ) -> Result<Config, ConfigError> {
         self.diagnostics.extend(problems);
+        // The codes are those of rule files.
+        self.diagnostics.iter_mut().for_each(|it| it.code = "");
         if self.diagnostics.is_empty() {
             self.believe_ron();
         }

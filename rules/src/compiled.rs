@@ -17,6 +17,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use crate::functions::FLAGS;
+pub use crate::types::{type_of_column, word_of};
+
 /// All rules of all files.
 #[derive(Debug)]
 pub struct RuleSet {

@@ -22,7 +22,7 @@
 //!     limit: (times: 1, per: "10m"),
 //!     do: [Mail(to: ["ops@example.com"], subject: "{{ usr }} from {{ ip }}")],
 //! )])"#;
-//! let loaded = load(vec![SourceFile::new("a.ron", text)], &Known::default());
+//! let loaded = load(&[SourceFile::new("a.ron", text)], &Known::default());
 //! assert!(loaded.set.is_none());
 //! let message = &loaded.diagnostics[0];
 //! assert_eq!(message.code, "E030");

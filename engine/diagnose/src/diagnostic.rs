@@ -1,7 +1,7 @@
 //! Errors in files, with the place, a sentence and a repair.
 
 use crate::terminal::{Style, printable, steers};
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Level, Renderer, Snippet};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -46,14 +46,34 @@ pub struct Diagnostic {
     pub file: Arc<SourceFile>,
     /// The bytes of the file that are meant.
     pub span: Range<usize>,
+    /// What kind of mistake it is, such as `E003`; empty where kinds have no codes.
+    pub code: &'static str,
     /// What is wrong, in a sentence.
     pub message: String,
     /// A few words for the caret; may be empty.
     pub label: String,
-    /// Another place that has to do with it, and what.
-    pub also: Option<(Range<usize>, String)>,
+    /// Other places that have to do with it.
+    pub also: Vec<Also>,
     /// How to repair it.
     pub help: Option<String>,
+}
+
+/// Another place that has to do with a mistake.
+#[derive(Clone, Debug)]
+pub struct Also {
+    /// The file, when it is another one.
+    pub file: Option<Arc<SourceFile>>,
+    /// The bytes that are meant.
+    pub span: Range<usize>,
+    /// What they have to do with it.
+    pub label: String,
+}
+
+impl SourceFile {
+    /// A file that is not read from a disk.
+    pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { path: path.into(), text: text.into() })
+    }
 }
 
 impl Diagnostic {
@@ -67,9 +87,10 @@ impl Diagnostic {
             severity: Severity::Error,
             file: Arc::clone(file),
             span,
+            code: "",
             message: message.into(),
             label: String::new(),
-            also: None,
+            also: Vec::new(),
             help: None,
         }
     }
@@ -83,6 +104,12 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..Self::error(file, span, message) }
     }
 
+    /// Says what kind of mistake it is.
+    pub fn code(&mut self, code: &'static str) -> &mut Self {
+        self.code = code;
+        self
+    }
+
     /// Adds words for the caret.
     pub fn label(&mut self, label: impl Into<String>) -> &mut Self {
         self.label = label.into();
@@ -91,7 +118,19 @@ impl Diagnostic {
 
     /// Adds another place.
     pub fn also(&mut self, span: Range<usize>, label: impl Into<String>) -> &mut Self {
-        self.also = Some((span, label.into()));
+        self.also.push(Also { file: None, span, label: label.into() });
+        self
+    }
+
+    /// Adds a place in another file.
+    pub fn also_in(
+        &mut self,
+        file: &Arc<SourceFile>,
+        span: Range<usize>,
+        label: impl Into<String>,
+    ) -> &mut Self {
+        let file = (!Arc::ptr_eq(file, &self.file)).then(|| Arc::clone(file));
+        self.also.push(Also { file, span, label: label.into() });
         self
     }
 
@@ -112,20 +151,26 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let caret = AnnotationKind::Primary.span(self.visible(&self.span));
-        let also = self.also.as_ref().map(|(span, label)| {
-            AnnotationKind::Context.span(self.visible(span)).label(printable(label))
+        let caret = AnnotationKind::Primary.span(visible(&self.file, &self.span));
+        let caret = match self.label.is_empty() {
+            true => caret,
+            false => caret.label(printable(&self.label)),
+        };
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            self.also.iter().partition(|also| also.file.is_none());
+        let here = here.into_iter().map(|also| also.annotation(&self.file));
+        let snippet = snippet_of(&self.file).annotation(caret).annotations(here);
+        let others = elsewhere.into_iter().filter_map(|also| {
+            let file = also.file.as_ref()?;
+            Some(snippet_of(file).annotation(also.annotation(file)))
         });
-        let snippet = Snippet::source(without_steering(&self.file.text))
-            .path(printable(&self.file.path.to_string_lossy()).into_owned())
-            .annotation(match self.label.is_empty() {
-                true => caret,
-                false => caret.label(printable(&self.label)),
-            })
-            .annotations(also);
         let help = self.help.as_deref().map(|help| Level::HELP.message(printable(help)));
-        let report =
-            level.primary_title(printable(&self.message)).element(snippet).elements(help);
+        let title = level.primary_title(printable(&self.message));
+        let title = match self.code {
+            "" => title,
+            code => title.id(code),
+        };
+        let report = title.element(snippet).elements(others).elements(help);
         let mut rendered = renderer.render(&[report]);
         rendered.push('\n');
         rendered
@@ -141,6 +186,8 @@ impl Diagnostic {
             end_line: usize,
             end_column: usize,
             severity: Severity,
+            #[serde(skip_serializing_if = "str::is_empty")]
+            code: &'a str,
             message: &'a str,
             help: Option<&'a str>,
         }
@@ -153,6 +200,7 @@ impl Diagnostic {
             end_line,
             end_column,
             severity: self.severity,
+            code: self.code,
             message: &self.message,
             help: self.help.as_deref(),
         });
@@ -161,14 +209,27 @@ impl Diagnostic {
         json.push('\n');
         json
     }
+}
 
-    /// The span, on the borders of characters.
-    fn visible(&self, span: &Range<usize>) -> Range<usize> {
-        let text = &self.file.text;
-        let start = boundary(text, span.start);
-        let end = boundary(text, span.end);
-        start..end.max(start)
+impl Also {
+    fn annotation(&self, file: &SourceFile) -> Annotation<'_> {
+        AnnotationKind::Context
+            .span(visible(file, &self.span))
+            .label(printable(&self.label))
     }
+}
+
+/// The lines of a file, to put carets under.
+fn snippet_of(file: &SourceFile) -> Snippet<'_, Annotation<'_>> {
+    Snippet::source(without_steering(&file.text))
+        .path(printable(&file.path.to_string_lossy()).into_owned())
+}
+
+/// The span, on the borders of characters.
+fn visible(file: &SourceFile, span: &Range<usize>) -> Range<usize> {
+    let start = boundary(&file.text, span.start);
+    let end = boundary(&file.text, span.end);
+    start..end.max(start)
 }
 
 /// The messages in the order of their places, those about the same place once.

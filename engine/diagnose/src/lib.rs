@@ -22,6 +22,8 @@ mod outline;
 mod terminal;
 pub mod words;
 
-pub use diagnostic::{Diagnostic, Severity, SourceFile, counted, shown, sort, summary};
+pub use diagnostic::{
+    Also, Diagnostic, Severity, SourceFile, counted, shown, sort, summary,
+};
 pub use outline::{Block, Field, Node, Outline, Shape};
 pub use terminal::{Style, printable, steers};
