@@ -60,6 +60,7 @@
 mod compile;
 pub mod compiled;
 mod duration;
+pub mod evaluate;
 mod expression;
 mod functions;
 pub mod language;
@@ -68,6 +69,7 @@ pub mod patterns;
 mod read;
 pub mod reference;
 mod roots;
+pub mod testing;
 mod types;
 
 pub use compile::{Known, Loaded, load};

@@ -1,0 +1,2 @@
+use super::test_support::rules;
+use super::*;
