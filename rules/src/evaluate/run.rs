@@ -513,3 +513,6 @@ const LEFT_BYTES_MAX: usize = 64 << 10;
 const WAITING_MAX: usize = 10_000;
 /// With so many runs no more events should be read.
 const RUNS_MAX: usize = 20_000;
+
+#[cfg(test)]
+mod tests;

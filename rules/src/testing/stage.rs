@@ -307,20 +307,20 @@ fn keys(firing: &Firing) -> String {
 fn nested(fields: &[(Text, Json)]) -> Map<String, Value> {
     let mut all = Map::new();
     for (name, value) in fields {
-        let mut parts: Vec<&str> = name.value.split('.').collect();
-        let last = parts.pop().unwrap_or_default();
-        let mut into = &mut all;
-        for part in parts {
-            let inner = into.entry(part).or_insert_with(|| Value::Object(Map::new()));
-            if !inner.is_object() {
-                *inner = Value::Object(Map::new());
-            }
-            let Value::Object(inner) = inner else { break };
-            into = inner;
-        }
-        into.insert(last.to_owned(), plain(value));
+        put(&mut all, &name.value, plain(value));
     }
     all
+}
+
+fn put(into: &mut Map<String, Value>, path: &str, value: Value) {
+    let Some((first, rest)) = path.split_once('.') else {
+        into.insert(path.to_owned(), value);
+        return;
+    };
+    let inner = into.entry(first).or_insert_with(|| Value::Object(Map::new()));
+    if let Value::Object(inner) = inner {
+        put(inner, rest, value);
+    }
 }
 
 fn plain(value: &Json) -> Value {
