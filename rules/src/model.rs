@@ -349,6 +349,8 @@ pub struct Action {
     pub retry: Option<Retry>,
     /// Its failure is none of the rule's.
     pub may_fail: bool,
+    /// The fields that are there but could not be read.
+    pub unread: Vec<String>,
 }
 
 /// `(times: 3, backoff: "30s", max: "10m")`.
