@@ -243,7 +243,7 @@ mod tests {
             ("ip | lenght > 3", "E035", "lenght", "did you mean `length`?"),
             ("flog('x')", "E035", "flog", "did you mean `flag`?"),
             ("ip = 'x'", "E034", "=", "use == to compare"),
-            ("ip == ", "E034", "", ""),
+            ("ip == ", "E034", "==", ""),
             ("ip.lower() == 'x'", "E035", "lower", ""),
         ] {
             let found = check_expression(text, &roots());

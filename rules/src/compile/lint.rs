@@ -236,7 +236,8 @@ impl Lint<'_> {
 
     /// `on` and `when`, as they are written.
     fn written(&self, rule: &Rule) -> Vec<&str> {
-        let spans = rule.on.iter().map(|it| &it.span).chain(rule.when.iter().map(|it| &it.span));
+        let spans =
+            rule.on.iter().map(|it| &it.span).chain(rule.when.iter().map(|it| &it.span));
         let text = &self.file.source.text;
         spans.map(|span| text.get(span.clone()).unwrap_or_default()).collect()
     }
