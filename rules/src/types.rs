@@ -17,7 +17,7 @@ pub enum Type {
     /// A whole number.
     Int,
     /// Several.
-    List(Arc<Type>),
+    List(Arc<Self>),
     /// Values by name.
     Record(Arc<Record>),
     /// A text.
