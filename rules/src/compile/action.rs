@@ -77,8 +77,10 @@ impl Compiler<'_> {
         let backoff = or(retry.backoff.as_ref(), BACKOFF);
         let max = or(retry.max.as_ref(), BACKOFF_MAX.max(backoff));
         if max < backoff {
-            let span =
-                retry.max.as_ref().map_or_else(|| retry.span.clone(), |it| it.span.clone());
+            let span = retry
+                .max
+                .as_ref()
+                .map_or_else(|| retry.span.clone(), |it| it.span.clone());
             self.error("E045", span, "`max` is shorter than `backoff`")
                 .help("exchange them, or leave `max` out");
         }
