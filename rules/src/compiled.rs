@@ -444,9 +444,9 @@ pub enum Json {
     /// A text.
     Text(Template),
     /// A list.
-    List(Vec<Json>),
+    List(Vec<Self>),
     /// An object.
-    Map(Vec<(String, Json)>),
+    Map(Vec<(String, Self)>),
 }
 
 /// An expression, parsed.

@@ -123,32 +123,44 @@ fn syntax(code: &'static str, text: &str, error: &minijinja::Error) -> Finding {
     }
     let detail = error.detail().unwrap_or("it cannot be read").to_owned();
     let noun = if code == "E034" { "expression" } else { "template" };
-    let help = HELPS.iter().find(|(words, _)| detail.contains(words)).map_or(
-        "values are written {{ value }}, parts that depend on one {% if value %}..{% endif %}",
-        |(_, help)| help,
-    );
+    let known = HELPS.iter().find(|(words, ..)| detail.contains(words));
+    let (what, help) =
+        known.map_or((detail.as_str(), HELP), |(_, what, help)| (*what, *help));
     Finding {
         code,
         at,
-        message: format!("this {noun} has a mistake: {detail}"),
+        message: format!("this {noun} has a mistake: {what}"),
         label: String::new(),
         help: help.to_owned(),
     }
 }
 
-/// What the parser says, and what helps.
-const HELPS: &[(&str, &str)] = &[
-    ("end of variable block", "write `}}` where the value ends"),
-    ("end of block", "write `%}` where the tag ends"),
+/// What helps where nothing better is known.
+const HELP: &str = "values are written {{ value }}, parts that depend on one {% if value %}..{% endif %}";
+
+/// What the parser says, what that means, and what helps.
+const HELPS: &[(&str, &str, &str)] = &[
+    (
+        "end of variable block",
+        "its value does not end here",
+        "write `}}` where the value ends",
+    ),
+    ("end of block", "its tag does not end here", "write `%}` where the tag ends"),
     (
         "unexpected end of input",
+        "it ends too early",
         "something is not finished: look for a bracket, a quote or an {% endif %}",
     ),
     (
         "unexpected input after expression",
+        "something stands behind its end",
         "join what stands there by `and`, `or`, `==` or `|`",
     ),
-    ("unknown statement", "tags are `if`, `for`, `set` and `with`"),
+    (
+        "unknown statement",
+        "there is no such tag",
+        "tags are `if`, `for`, `set` and `with`",
+    ),
 ];
 
 /// A `=` that stands alone, outside of quotes.
@@ -214,7 +226,8 @@ mod tests {
     #[test]
     fn mistakes_in_expressions_have_their_place() {
         for (text, code, at, label) in [
-            ("ipaddr == '1'", "E030", "ipaddr", ""),
+            ("ipaddr == '1'", "E030", "ipaddr", "did you mean `ip`?"),
+            ("nothing == '1'", "E030", "nothing", ""),
             ("pctt > 3", "E030", "pctt", "did you mean `pct`?"),
             ("db.change.usr == 'x'", "E032", "usr", "did you mean `user`?"),
             ("db.chnge.user == 'x'", "E032", "chnge", "did you mean `change`?"),
@@ -230,7 +243,7 @@ mod tests {
             ("ip | lenght > 3", "E035", "lenght", "did you mean `length`?"),
             ("flog('x')", "E035", "flog", "did you mean `flag`?"),
             ("ip = 'x'", "E034", "=", "use == to compare"),
-            ("ip == ", "E034", "", ""),
+            ("ip == ", "E034", "==", ""),
             ("ip.lower() == 'x'", "E035", "lower", ""),
         ] {
             let found = check_expression(text, &roots());

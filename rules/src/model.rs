@@ -349,6 +349,8 @@ pub struct Action {
     pub retry: Option<Retry>,
     /// Its failure is none of the rule's.
     pub may_fail: bool,
+    /// The fields that are there but could not be read.
+    pub unread: Vec<String>,
 }
 
 /// `(times: 3, backoff: "30s", max: "10m")`.
@@ -445,9 +447,9 @@ pub enum Json {
     /// A template.
     Text(Text),
     /// `[..]`.
-    List(Vec<Json>),
+    List(Vec<Self>),
     /// `{..}`.
-    Map(Vec<(Text, Json)>),
+    Map(Vec<(Text, Self)>),
 }
 
 /// What rules should do with what they are given.
@@ -527,7 +529,7 @@ pub enum Wanted {
     /// `Has("..")`: this is part of it.
     Has(Text),
     /// A list, each of it.
-    List(Vec<Wanted>),
+    List(Vec<Self>),
     /// Of a map these.
-    Map(Vec<(Text, Wanted)>),
+    Map(Vec<(Text, Self)>),
 }

@@ -17,7 +17,7 @@ pub enum Type {
     /// A whole number.
     Int,
     /// Several.
-    List(Arc<Type>),
+    List(Arc<Self>),
     /// Values by name.
     Record(Arc<Record>),
     /// A text.
@@ -182,17 +182,9 @@ fn table_type(table: &str) -> Type {
     let title = format!("table {table}");
     let hint = format!("`tripline fields {table}` shows what it has");
     let mut fields = BTreeMap::new();
+    // Of a column that changed, what it is in the newest version counts.
     for column in schema::layouts(table).iter().flat_map(|layout| &layout.columns) {
-        let kind = type_of_column(column.kind);
-        let name = column.name.to_owned();
-        fields
-            .entry(name)
-            .and_modify(|known| {
-                if *known != kind {
-                    *known = Type::Any;
-                }
-            })
-            .or_insert(kind);
+        fields.insert(column.name.to_owned(), type_of_column(column.kind));
     }
     let mut row = fields.clone();
     row.insert("op".to_owned(), Type::Word(OPS));

@@ -348,6 +348,10 @@ impl Parser<'_> {
                     .code("E007")
                     .help("a `\"` inside a text is written `\\\"`, or the whole text r#\"...\"#");
                 self.end_text(self.at, None);
+                self.skip_blank();
+                if self.peek() == Some(b',') {
+                    self.at += 1;
+                }
             }
             Some(_) => {
                 // The caret goes where the comma goes, not to what follows.

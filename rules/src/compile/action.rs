@@ -77,8 +77,10 @@ impl Compiler<'_> {
         let backoff = or(retry.backoff.as_ref(), BACKOFF);
         let max = or(retry.max.as_ref(), BACKOFF_MAX.max(backoff));
         if max < backoff {
-            let span =
-                retry.max.as_ref().map_or(retry.span.clone(), |it| it.span.clone());
+            let span = retry
+                .max
+                .as_ref()
+                .map_or_else(|| retry.span.clone(), |it| it.span.clone());
             self.error("E045", span, "`max` is shorter than `backoff`")
                 .help("exchange them, or leave `max` out");
         }
@@ -120,14 +122,17 @@ impl Compiler<'_> {
                 );
                 Some(ActionKind::Forward { arguments: arguments.clone() })
             }
-            model::ActionKind::Post { url, headers, json, body, token } => self
-                .post(action, url.as_ref(), headers, json.as_ref(), body.as_ref(), roots)
-                .map(|(url, headers, body)| ActionKind::Post {
-                    url,
-                    headers,
-                    body,
-                    token: token.as_ref().map(|it| PathBuf::from(&it.value)),
-                }),
+            model::ActionKind::Post { url, headers, json, body, token } => {
+                let url = url.as_ref().and_then(|url| {
+                    self.url(url);
+                    self.template(url, roots)
+                });
+                self.headers(headers);
+                let headers = self.template_map(headers, roots);
+                let body = self.body(action, json.as_ref(), body.as_ref(), roots)?;
+                let token = token.as_ref().map(|it| PathBuf::from(&it.value));
+                Some(ActionKind::Post { url: url?, headers, body, token })
+            }
             model::ActionKind::Emit { kind, fields } => {
                 let fields = self.template_map(fields, roots);
                 Some(ActionKind::Emit { kind: kind.as_ref()?.value.clone(), fields })
@@ -225,36 +230,25 @@ impl Compiler<'_> {
         factory.build(&Args::new(arguments), &context).err().map(|error| error.message)
     }
 
-    fn post(
+    /// What is posted.
+    fn body(
         &mut self,
         action: &Action,
-        url: Option<&Text>,
-        headers: &[(Text, Text)],
         json: Option<&model::Json>,
         body: Option<&Text>,
         roots: &Roots,
-    ) -> Option<(Template, Vec<(String, Template)>, Body)> {
-        let template = url.and_then(|url| {
-            self.url(url);
-            self.template(url, roots)
-        });
-        self.headers(headers);
-        let headers = self.template_map(headers, roots);
+    ) -> Option<Body> {
         if let (Some(_), Some(body)) = (json, body) {
-            self.error(
-                "E045",
-                body.span.clone(),
-                "`json` and `body` are both what is posted",
-            )
-            .also(action.word.clone(), "of this action")
-            .help("leave one of them out");
+            let message = "`json` and `body` are both what is posted";
+            self.error("E045", body.span.clone(), message)
+                .also(action.word.clone(), "of this action")
+                .help("leave one of them out");
         }
-        let body = match (json, body) {
+        Some(match (json, body) {
             (Some(json), _) => Body::Json(self.json(json, roots)?),
             (None, Some(body)) => Body::Text(self.template(body, roots)?),
             (None, None) => Body::Event,
-        };
-        Some((template?, headers, body))
+        })
     }
 
     fn json(&mut self, json: &model::Json, roots: &Roots) -> Option<Json> {

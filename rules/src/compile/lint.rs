@@ -167,9 +167,10 @@ impl Lint<'_> {
             if run[..index].iter().any(|it| it.value == "--") {
                 break;
             }
-            if argument.value.trim_start().starts_with("{{")
-                && is_template(&argument.value)
-            {
+            // What stands behind an option is its value, whatever it begins with.
+            let is_value = run[index - 1].value.starts_with('-');
+            let begins = argument.value.trim_start().starts_with("{{");
+            if begins && !is_value && is_template(&argument.value) {
                 self.warn(
                     "W021",
                     argument.span.clone(),
@@ -220,7 +221,7 @@ impl Lint<'_> {
                 && text(&other.condition) == text(&rule.condition)
                 && text(&other.unless) == text(&rule.unless)
                 && text(&other.prefix) == text(&rule.prefix)
-                && self.sources(other) == self.sources(rule)
+                && self.written(other) == self.written(rule)
         };
         let first = self.file.rules.iter().find(is_same);
         let Some(first) = first.and_then(|it| it.name.clone()) else { return };
@@ -233,12 +234,12 @@ impl Lint<'_> {
         .also(first.span, "the first one");
     }
 
-    fn sources(&self, rule: &Rule) -> Vec<String> {
+    /// `on` and `when`, as they are written.
+    fn written(&self, rule: &Rule) -> Vec<&str> {
+        let spans =
+            rule.on.iter().map(|it| &it.span).chain(rule.when.iter().map(|it| &it.span));
         let text = &self.file.source.text;
-        rule.on
-            .iter()
-            .map(|it| text.get(it.span.clone()).unwrap_or("").to_owned())
-            .collect()
+        spans.map(|span| text.get(span.clone()).unwrap_or_default()).collect()
     }
 
     fn word(&self, action: &Action) -> &str {

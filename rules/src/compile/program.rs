@@ -42,7 +42,7 @@ impl Compiler<'_> {
         roots: &Roots,
     ) -> Option<ActionKind> {
         let Some((program, arguments)) = run.split_first() else {
-            if !self.found.iter().any(|it| it.span.start >= action.span.start) {
+            if !action.unread.iter().any(|field| field == "run") {
                 self.error("E022", action.word.clone(), "`run` names no program")
                     .help("write run: [\"/usr/local/bin/program\", \"argument\"]");
             }

@@ -294,7 +294,7 @@ impl Compiler<'_> {
             (pattern, rule.on.iter().any(is_lines) || rule.on.is_empty())
         {
             self.error("E045", pattern.span.clone(), "patterns are for lines of logs").help(
-                "write an expression: if: \"submit.description is containing('hotfix')\"",
+                "write an expression: if: \"submit and 'hotfix' in submit.description\"",
             );
         }
     }

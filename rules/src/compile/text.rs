@@ -47,7 +47,7 @@ impl Compiler<'_> {
             captures: Vec::new(),
         };
         if any.len() + none.len() > PATTERNS_MAX {
-            let span = any.first().or(none.first()).map(|it| it.span.clone());
+            let span = any.first().or_else(|| none.first()).map(|it| it.span.clone());
             let message = format!("a rule has at most {PATTERNS_MAX} patterns");
             self.error("E013", span.unwrap_or_default(), message)
                 .help("make several rules of it");

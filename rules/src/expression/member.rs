@@ -10,7 +10,7 @@ use tripline_diagnose::words;
 /// Nothing has this name.
 pub(super) fn no_name(name: &str, roots: &Roots, at: Range<usize>) -> Finding {
     let known = || roots.names.keys().map(String::as_str);
-    let meant = words::did_you_mean(name, known());
+    let meant = words::did_you_mean(name, known()).or_else(|| longer(name, roots));
     let list = known().collect::<Vec<_>>().join(", ");
     let help = match elsewhere(name) {
         Some(elsewhere) => elsewhere.to_owned(),
@@ -23,6 +23,14 @@ pub(super) fn no_name(name: &str, roots: &Roots, at: Range<usize>) -> Finding {
         label: meant.map(did_you_mean).unwrap_or_default(),
         help,
     }
+}
+
+/// A capture that the name begins with, or that begins with it: `ip` of `ipaddr`.
+fn longer<'a>(name: &str, roots: &'a Roots) -> Option<&'a str> {
+    let is_alike = |it: &&'a str| {
+        it.len() > 1 && name.len() > 1 && (name.starts_with(*it) || it.starts_with(name))
+    };
+    roots.captures.iter().map(String::as_str).filter(is_alike).max_by_key(|it| it.len())
 }
 
 /// What is called `name` in a value of this type.

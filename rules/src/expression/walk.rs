@@ -308,6 +308,18 @@ impl<'a> Walk<'a> {
         let right = self.expression(&it.right);
         match it.op {
             BinOpKind::ScAnd | BinOpKind::ScOr => Type::Any,
+            BinOpKind::In => Type::Bool,
+            BinOpKind::Eq
+            | BinOpKind::Ne
+            | BinOpKind::Lt
+            | BinOpKind::Lte
+            | BinOpKind::Gt
+            | BinOpKind::Gte => {
+                self.same_sort(&left, &right, at);
+                self.is_a_word(&left, &it.right);
+                self.is_a_word(&right, &it.left);
+                Type::Bool
+            }
             BinOpKind::Concat => Type::Text,
             BinOpKind::Add if left.is_text() && right.is_text() => Type::Text,
             BinOpKind::Mul if left.is_text() || right.is_text() => Type::Any,

@@ -254,6 +254,7 @@ fn action(source: &SourceFile, mut values: Values) -> Action {
         }),
         may_fail: values.flag("may_fail").unwrap_or_default(),
         kind: action_kind(source, &mut values),
+        unread: values.unread,
     }
 }
 

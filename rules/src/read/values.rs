@@ -156,7 +156,7 @@ impl<'a> Reader<'a> {
             }
         }
         self.items(block, node, &inner.items, &mut values);
-        self.missing(block, &values, node);
+        self.missing(block, &mut values, node);
         Some(values)
     }
 
@@ -539,7 +539,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn missing(&mut self, block: &'static Block, values: &Values, node: &Node) {
+    fn missing(&mut self, block: &'static Block, values: &mut Values, node: &Node) {
         if self.is_damaged_at(&node.span) {
             return;
         }
@@ -548,6 +548,7 @@ impl<'a> Reader<'a> {
                 || values.unread.iter().any(|name| name == field.name);
             if !is_there {
                 self.missing_field(block, field, values);
+                values.unread.push(field.name.to_owned());
             }
         }
     }

@@ -366,14 +366,10 @@ fn split_words(line: &str) -> Vec<String> {
             '}' => depth = depth.saturating_sub(1),
             _ => {}
         }
-        match words.last_mut() {
-            Some(word) if character == ' ' && depth == 0 => {
-                if !word.is_empty() {
-                    words.push(String::new());
-                }
-            }
-            Some(word) => word.push(character),
-            None => {}
+        if character == ' ' && depth == 0 {
+            words.push(String::new());
+        } else if let Some(word) = words.last_mut() {
+            word.push(character);
         }
     }
     words.retain(|word| !word.is_empty());
