@@ -122,7 +122,7 @@ impl Checked {
 }
 
 /// The file itself, or the files that a directory stands for.
-fn files_of(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub(crate) fn files_of(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }

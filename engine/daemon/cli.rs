@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Find all errors in configurations and rule files, each with its place and a repair.
     Check(CheckArgs),
+    /// Run the tests inside rule files.
+    Test(TestArgs),
     /// Show how far every listener has come, or move one.
     Where(WhereArgs),
     /// Look after entries that were set aside because they were refused for good.
@@ -125,6 +127,21 @@ pub(crate) struct CheckArgs {
     /// Take warnings for errors.
     #[arg(long)]
     pub(crate) strict: bool,
+}
+
+/// Arguments of `tripline test`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Tests run on a clock of their own, and no action is done. What came of them goes to
+standard output; the exit code is 1 if one failed, or if the rules have errors.
+
+Examples:
+  tripline test rules/ssh-brute.ron
+  tripline test /etc/tripline/rules")]
+pub(crate) struct TestArgs {
+    /// Rule files, and directories of which every *.ron is one.
+    #[arg(required = true, value_name = "RULES")]
+    pub(crate) paths: Vec<PathBuf>,
 }
 
 /// How messages are written.

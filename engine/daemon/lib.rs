@@ -28,6 +28,7 @@ mod journal_cmd;
 mod manual;
 mod run_cmd;
 mod terminal;
+mod test_cmd;
 mod where_cmd;
 
 use crate::cli::{Cli, Command};
@@ -54,6 +55,7 @@ fn run(command: &Command, registry: &Registry) -> anyhow::Result<ExitCode> {
     match command {
         Command::Run(args) => run_cmd::run(args, registry),
         Command::Check(args) => check::run(args, registry),
+        Command::Test(args) => test_cmd::run(args, registry),
         Command::Where(args) => where_cmd::run(args, registry),
         Command::Dead(command) => dead_cmd::run(command, registry),
         Command::Journal(command) => journal_cmd::run(command),

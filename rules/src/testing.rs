@@ -2,8 +2,8 @@
 //! with an executor that only pretends.
 //!
 //! A test begins on a Monday at noon, UTC. What is given happens in order; time passes
-//! only where a test says so, and for the pauses before actions are tried again. In the
-//! end all actions of the file's rules must be those that were expected, in order; of
+//! only where a test says so, and in the end until what `settle` waits for has settled and
+//! what is tried again has ended. Then all actions of the file's rules must be those that were expected, in order; of
 //! each only the fields that are written are compared.
 
 mod compare;

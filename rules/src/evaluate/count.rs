@@ -144,7 +144,12 @@ mod tests {
     use crate::evaluate::test_support::seen;
 
     /// Events by time and what they differ in; the times at which it fires.
-    fn fires(of: usize, within: i64, events: &[(i64, &str)], distinct: bool) -> Vec<(i64, u64)> {
+    fn fires(
+        of: usize,
+        within: i64,
+        events: &[(i64, &str)],
+        distinct: bool,
+    ) -> Vec<(i64, u64)> {
         let mut count = Count::default();
         let rule = Rule { of, within };
         events
@@ -197,9 +202,13 @@ mod tests {
     fn long_windows_keep_a_part() {
         let mut count = Count::default();
         let rule = Rule { of: 1000, within: 10_000 };
-        let fired = (0..1000).find_map(|time| count.see(rule, Key::default(), seen(time), None));
+        let fired =
+            (0..1000).find_map(|time| count.see(rule, Key::default(), seen(time), None));
         let several = fired.unwrap();
-        assert_eq!((several.count, several.first.time, several.last.time), (1000, 0, 999));
+        assert_eq!(
+            (several.count, several.first.time, several.last.time),
+            (1000, 0, 999)
+        );
         assert!(several.kept.len() <= POINTS_KEPT_MAX + 1);
     }
 }

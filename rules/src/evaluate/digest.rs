@@ -13,7 +13,14 @@ pub(super) struct Digest {
 
 impl Digest {
     /// An event; the first one starts the time.
-    pub(super) fn see(&mut self, every: i64, keep: usize, key: Key, seen: Seen, now: i64) {
+    pub(super) fn see(
+        &mut self,
+        every: i64,
+        keep: usize,
+        key: Key,
+        seen: Seen,
+        now: i64,
+    ) {
         let (several, due) = match self.take(&key) {
             Some((mut several, due)) => {
                 several.push(seen, keep);
@@ -77,7 +84,10 @@ mod tests {
         let (at, _, several) = digest.tick(1000).unwrap();
         let roots = several.roots();
         assert_eq!((at, several.count), (1000, 3));
-        assert_eq!((&roots["dropped"], roots["events"].as_array().unwrap().len()), (&1.into(), 2));
+        assert_eq!(
+            (&roots["dropped"], roots["events"].as_array().unwrap().len()),
+            (&1.into(), 2)
+        );
         digest.see(900, 2, Key::default(), seen(1000), 1000);
         assert_eq!(digest.due(), Some(1900));
     }

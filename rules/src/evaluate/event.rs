@@ -301,7 +301,11 @@ fn made_rows(fields: &Map<String, Json>) -> Vec<(String, Op)> {
         Some("delete") => Op::Delete,
         _ => Op::Put,
     };
-    tables.into_iter().flatten().map(|(name, row)| (format!("db.{name}"), op(row))).collect()
+    tables
+        .into_iter()
+        .flatten()
+        .map(|(name, row)| (format!("db.{name}"), op(row)))
+        .collect()
 }
 
 /// An event as a rule remembers it.
@@ -348,7 +352,10 @@ fn weight_of(value: &Json) -> usize {
         Json::String(text) => 32 + text.len(),
         Json::Array(list) => 32 + list.iter().map(weight_of).sum::<usize>(),
         Json::Object(map) => {
-            32 + map.iter().map(|(name, it)| 48 + name.len() + weight_of(it)).sum::<usize>()
+            32 + map
+                .iter()
+                .map(|(name, it)| 48 + name.len() + weight_of(it))
+                .sum::<usize>()
         }
         _ => 32,
     }
@@ -369,7 +376,8 @@ impl Roots {
 
 impl Object for Roots {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        let found = |layer: &Value| layer.get_item(key).ok().filter(|it| !it.is_undefined());
+        let found =
+            |layer: &Value| layer.get_item(key).ok().filter(|it| !it.is_undefined());
         self.0.iter().find_map(found)
     }
 }

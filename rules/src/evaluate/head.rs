@@ -117,7 +117,9 @@ fn rfc3164(rest: &[u8], has_priority: bool) -> Option<Head<'_>> {
             Some(Head { host: Some(host), program: Some(program), severity: None, text })
         }
         None if is_iso && !has_priority => None,
-        None => Some(Head { host: Some(host), program: None, severity: None, text: behind }),
+        None => {
+            Some(Head { host: Some(host), program: None, severity: None, text: behind })
+        }
     }
 }
 
@@ -201,9 +203,24 @@ mod tests {
             ("Nov 20 21:00:00 su: x", "", "su", "x"),
             ("<28>Nov 20 21:00:00 ups1 upsmon[88]: UPS", "ups1", "upsmon", "UPS"),
             ("2026-11-20T21:00:00.1+01:00 h sshd[1]: x", "h", "sshd", "x"),
-            ("2026-11-20T21:00:00Z ERROR it broke", "", "", "2026-11-20T21:00:00Z ERROR it broke"),
-            ("2026-11-20 21:00:00,123 INFO x: y", "", "", "2026-11-20 21:00:00,123 INFO x: y"),
-            ("<165>1 2026-11-20T20:00:00Z h app 7 ID [a b=\"]\\\"\"][c] hi", "h", "app", "hi"),
+            (
+                "2026-11-20T21:00:00Z ERROR it broke",
+                "",
+                "",
+                "2026-11-20T21:00:00Z ERROR it broke",
+            ),
+            (
+                "2026-11-20 21:00:00,123 INFO x: y",
+                "",
+                "",
+                "2026-11-20 21:00:00,123 INFO x: y",
+            ),
+            (
+                "<165>1 2026-11-20T20:00:00Z h app 7 ID [a b=\"]\\\"\"][c] hi",
+                "h",
+                "app",
+                "hi",
+            ),
             ("<165>1 2026-11-20T20:00:00Z - - - - - hi", "", "", "hi"),
             ("<13>plain", "", "", "plain"),
             ("plain: text", "", "", "plain: text"),
@@ -212,7 +229,9 @@ mod tests {
         ];
         for (line, host, program, text) in rows {
             let head = Head::of(line.as_bytes());
-            let given = |it: Option<&[u8]>| String::from_utf8_lossy(it.unwrap_or_default()).into_owned();
+            let given = |it: Option<&[u8]>| {
+                String::from_utf8_lossy(it.unwrap_or_default()).into_owned()
+            };
             assert_eq!(
                 (given(head.host), given(head.program), given(Some(head.text))),
                 ((*host).to_owned(), (*program).to_owned(), (*text).to_owned()),

@@ -51,9 +51,10 @@ impl Index {
             self.lines.clear();
         }
         let lookers = lookers(set, source);
-        let made = self.by_lookers.entry(lookers).or_insert_with_key(|lookers| {
-            Arc::new(LineIndex::new(set, lookers.clone()))
-        });
+        let made = self
+            .by_lookers
+            .entry(lookers)
+            .or_insert_with_key(|lookers| Arc::new(LineIndex::new(set, lookers.clone())));
         self.lines.insert(source.to_owned(), Arc::clone(made));
         Arc::clone(made)
     }
@@ -65,7 +66,11 @@ impl Index {
 
     /// The rules that look at this event, the second events of pairs first; and whether
     /// they look at the whole line.
-    pub(super) fn of_event(&self, set: &RuleSet, event: &Event) -> Vec<(usize, Role, bool)> {
+    pub(super) fn of_event(
+        &self,
+        set: &RuleSet,
+        event: &Event,
+    ) -> Vec<(usize, Role, bool)> {
         let fitting = |&(number, role): &(usize, Role)| {
             let rule = set.rules.get(number)?;
             let (_, triggers) = roles(rule).find(|(it, _)| *it == role)?;

@@ -106,9 +106,11 @@ pub fn render(
             let env = pen.pairs("env", env)?;
             let texts = arguments.iter().chain(env.iter().map(|(_, text)| text));
             if texts.into_iter().any(|text| text.contains('\0')) {
-                return Err("an argument or a variable became a text with a NUL in it, which \
+                return Err(
+                    "an argument or a variable became a text with a NUL in it, which \
                             no program can get"
-                    .to_owned());
+                        .to_owned(),
+                );
             }
             let stdin = match stdin {
                 Some(stdin) => pen.text("stdin", stdin)?,
@@ -192,13 +194,15 @@ impl Pen<'_> {
         field: &str,
         pairs: &[(String, Template)],
     ) -> Result<Vec<(String, String)>, String> {
-        let pair = |(name, it): &(String, Template)| Ok((name.clone(), self.text(field, it)?));
+        let pair =
+            |(name, it): &(String, Template)| Ok((name.clone(), self.text(field, it)?));
         pairs.iter().map(pair).collect()
     }
 
     fn addresses(&self, to: &[Template]) -> Result<Vec<String>, String> {
         let addresses = self.each("to", to)?;
-        let is_bad = |it: char| it.is_whitespace() || it.is_control() || ",;<>()".contains(it);
+        let is_bad =
+            |it: char| it.is_whitespace() || it.is_control() || ",;<>()".contains(it);
         let is_wrong = |it: &&String| {
             !it.contains('@') || it.contains(is_bad) || it.starts_with('-')
         };
@@ -238,7 +242,9 @@ impl Pen<'_> {
             }
             compiled::Json::Map(pairs) => {
                 let pair = |(name, it): &(String, _)| Ok((name.clone(), self.tree(it)?));
-                Json::Object(pairs.iter().map(pair).collect::<Result<Map<_, _>, String>>()?)
+                Json::Object(
+                    pairs.iter().map(pair).collect::<Result<Map<_, _>, String>>()?,
+                )
             }
         })
     }

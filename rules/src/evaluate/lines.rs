@@ -139,7 +139,8 @@ impl LineIndex {
                 index.always.push(number);
             } else {
                 let patterns = if looker.is_whole { &mut whole } else { &mut text };
-                patterns.extend(wanted.any.iter().map(|it| (number, it.expanded.as_str())));
+                patterns
+                    .extend(wanted.any.iter().map(|it| (number, it.expanded.as_str())));
             }
         }
         let mut literals: Vec<(Vec<u8>, usize)> = numbers.into_iter().collect();
@@ -188,7 +189,8 @@ impl LineIndex {
     }
 
     fn next_literal(&self, bytes: &[u8], from: usize) -> Option<usize> {
-        let found = self.literals.as_ref()?.find(Input::new(bytes).span(from..bytes.len()))?;
+        let found =
+            self.literals.as_ref()?.find(Input::new(bytes).span(from..bytes.len()))?;
         Some(found.start())
     }
 
@@ -324,7 +326,9 @@ pub(super) fn lookers(set: &RuleSet, source: &str) -> Vec<Looker> {
     for (rule, it) in set.rules.iter().enumerate().filter(|(_, rule)| rule.enabled) {
         for (role, triggers) in matching::roles(it) {
             for trigger in triggers {
-                let Trigger::Lines { sources, programs, whole } = trigger else { continue };
+                let Trigger::Lines { sources, programs, whole } = trigger else {
+                    continue;
+                };
                 if sources.is_empty() || sources.iter().any(|it| it == source) {
                     let programs = programs.clone();
                     lookers.push(Looker { rule, role, programs, is_whole: *whole });

@@ -131,7 +131,8 @@ impl Machine {
         if !rows.iter().any(|(table, _)| self.index.wants_table(table)) {
             return;
         }
-        let time = self.believed(source, transaction.marker.time.saturating_mul(1000), out);
+        let time =
+            self.believed(source, transaction.marker.time.saturating_mul(1000), out);
         let nothing = Descriptions::default();
         let known = self.descriptions.get(source).unwrap_or(&nothing);
         let roots = transaction::roots(transaction, known);
@@ -160,6 +161,11 @@ impl Machine {
     /// before one comes.
     pub fn due(&self) -> Option<Timestamp> {
         self.states.iter().filter_map(RuleState::due).min().map(instant)
+    }
+
+    /// When something settles.
+    pub(crate) fn settles_at(&self) -> Option<Timestamp> {
+        self.states.iter().filter_map(|state| state.settle.due()).min().map(instant)
     }
 
     /// What happens without an event, up to and with this instant.
@@ -295,7 +301,8 @@ impl Machine {
     pub(super) fn expect(&mut self, rule: usize) {
         let set = Arc::clone(&self.set);
         let it = &set.rules[rule];
-        let (When::Absent { expect, .. }, Some(meant)) = (&it.when, absent_rule(&it.when))
+        let (When::Absent { expect, .. }, Some(meant)) =
+            (&it.when, absent_rule(&it.when))
         else {
             return;
         };
@@ -310,7 +317,9 @@ impl Machine {
 
     /// Stops and starts clocks when a source goes and comes back.
     fn mind_source(&mut self, event: &Event) {
-        let super::event::Facts::Engine { event: Some(kind) } = event.facts else { return };
+        let super::event::Facts::Engine { event: Some(kind) } = event.facts else {
+            return;
+        };
         let engine = event.roots.get("engine").and_then(|it| it.get("source")?.as_str());
         let Some(source) = engine else { return };
         let set = Arc::clone(&self.set);
@@ -360,7 +369,12 @@ fn put(into: &mut Map<String, Json>, path: &[Arc<str>], value: &str) {
     }
 }
 
-pub(super) fn note(event: EngineEvent, source: &str, rule: &str, message: String) -> Output {
+pub(super) fn note(
+    event: EngineEvent,
+    source: &str,
+    rule: &str,
+    message: String,
+) -> Output {
     Output::Note(Note {
         event,
         source: source.to_owned(),

@@ -74,14 +74,27 @@ const RULES: &str = r##"(rules: [
 ])"##;
 
 fn line() -> impl Strategy<Value = String> {
-    let heads = ["", "Nov 20 21:00:00 www sshd[9]: ", "Nov 20 21:00:00 www cron: ", "unit "];
+    let heads =
+        ["", "Nov 20 21:00:00 www sshd[9]: ", "Nov 20 21:00:00 www cron: ", "unit "];
     let texts = [
         "Failed password for root from 192.0.2.1 port 2",
         "Failed password for ann from 192.0.2.2",
-        "oops 1", "oops", "broken 2", "broken 3 never mind", "17", "begin a", "begin b", "end a",
-        "end b", "beat z", "beat y", "\r", "", "Failed \u{fffd} oops 4 broken 5",
+        "oops 1",
+        "oops",
+        "broken 2",
+        "broken 3 never mind",
+        "17",
+        "begin a",
+        "begin b",
+        "end a",
+        "end b",
+        "beat z",
+        "beat y",
+        "\r",
+        "",
+        "Failed \u{fffd} oops 4 broken 5",
     ];
-    (prop::sample::select(&heads[..]), prop::sample::select(&texts[..]))
+    (prop::sample::select(heads.to_vec()), prop::sample::select(texts.to_vec()))
         .prop_map(|(head, text)| format!("{head}{text}\n"))
 }
 

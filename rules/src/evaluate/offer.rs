@@ -80,7 +80,10 @@ impl Machine {
             let Some(expression) = expression else { return Ok(true) };
             let answer = expression.is_true(&self.set.templates, roots.clone());
             answer.map(|it| it == wanted).map_err(|error| {
-                format!("`{word}: \"{}\"` failed on {}: {error:#}", expression.text, event.id)
+                format!(
+                    "`{word}: \"{}\"` failed on {}: {error:#}",
+                    expression.text, event.id
+                )
             })
         };
         Ok(ask(condition, "if", true)? && ask(unless, "unless", false)?)
@@ -112,13 +115,14 @@ impl Machine {
                 None => Some(event(What::Do, key, seen, Map::new())),
             },
             (When::Count { distinct, .. }, WhenState::Count(count)) => {
-                let differs = match distinct.as_ref().map(|it| text_at(it, &seen)).transpose() {
-                    Ok(differs) => differs,
-                    Err(what) => {
-                        let source = seen.source;
-                        return self.failed(number, &source, &what, out);
-                    }
-                };
+                let differs =
+                    match distinct.as_ref().map(|it| text_at(it, &seen)).transpose() {
+                        Ok(differs) => differs,
+                        Err(what) => {
+                            let source = seen.source;
+                            return self.failed(number, &source, &what, out);
+                        }
+                    };
                 let Some(meant) = count_rule(&rule.when) else { return };
                 let several = count.see(meant, key.clone(), seen, differs);
                 several.map(|it| event(What::Do, key, it.last.clone(), it.roots()))
@@ -176,7 +180,8 @@ impl Machine {
                     timed(told.at, told.key, told.seen, own)
                 }),
             WhenState::Pair(pair) => pair.tick(at).and_then(|(at, key, start)| {
-                let is_wanted = matches!(rule.when, When::Pair { fire: Fire::IfMissing, .. });
+                let is_wanted =
+                    matches!(rule.when, When::Pair { fire: Fire::IfMissing, .. });
                 let own = one("start", start.whole());
                 if is_wanted { timed(at, key, start, own) } else { None }
             }),
@@ -285,7 +290,9 @@ impl Machine {
         state.held_until = end.map(super::millis);
         if end.is_none() {
             state.counts.fired += state.held.len() as u64;
-            out.extend(state.held.drain(..).map(|firing| Output::Fired(Box::new(firing))));
+            out.extend(
+                state.held.drain(..).map(|firing| Output::Fired(Box::new(firing))),
+            );
         }
     }
 
@@ -330,7 +337,8 @@ fn key_of(by: &[compiled::Key], seen: &Seen) -> Result<Key, String> {
 }
 
 fn text_at(key: &compiled::Key, seen: &Seen) -> Result<String, String> {
-    let missing = || format!("the event {} has no `{}`, by which it counts", seen.id, key.text);
+    let missing =
+        || format!("the event {} has no `{}`, by which it counts", seen.id, key.text);
     let value = seen.at(&key.path).ok_or_else(missing)?;
     let mut text = match value {
         Json::Null => String::new(),

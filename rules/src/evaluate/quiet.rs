@@ -39,7 +39,8 @@ fn end_of(time: &CalendarTime, at: Timestamp) -> Option<Timestamp> {
                 if !days.get(day).copied()? {
                     return None;
                 }
-                let last = if from < to { date } else { date.checked_add(1.day()).ok()? };
+                let last =
+                    if from < to { date } else { date.checked_add(1.day()).ok()? };
                 let begins = instant(zone, date, *from)?;
                 let ends = instant(zone, last, *to)?;
                 (begins <= at && at < ends).then_some(ends)
@@ -123,6 +124,9 @@ mod tests {
         assert_eq!(ends(&days, "2026-11-21T12:00:00+01:00").unwrap(), monday);
         let mut both = quiet("22:00", "07:00", [true; 7]);
         both.calendars.extend(days.calendars);
-        assert_eq!(ends(&both, "2026-11-20T23:00:00+01:00").unwrap(), "2026-11-23T06:00:00Z");
+        assert_eq!(
+            ends(&both, "2026-11-20T23:00:00+01:00").unwrap(),
+            "2026-11-23T06:00:00Z"
+        );
     }
 }

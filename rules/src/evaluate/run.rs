@@ -214,8 +214,12 @@ impl Runs {
     pub fn next(&mut self, now: Timestamp, ended: &mut Vec<Ended>) -> Vec<Start> {
         let now = millis(now);
         let mut starts = Vec::new();
-        let numbers: Vec<u64> =
-            self.runs.iter().filter(|(_, run)| run.is_acting).map(|(it, _)| *it).collect();
+        let numbers: Vec<u64> = self
+            .runs
+            .iter()
+            .filter(|(_, run)| run.is_acting)
+            .map(|(it, _)| *it)
+            .collect();
         for number in numbers {
             loop {
                 let Some((index, start)) = self.next_of(number, now) else { break };
@@ -234,7 +238,11 @@ impl Runs {
     }
 
     /// The first action of a run that can start.
-    fn next_of(&mut self, number: u64, now: i64) -> Option<(usize, Result<Start, String>)> {
+    fn next_of(
+        &mut self,
+        number: u64,
+        now: i64,
+    ) -> Option<(usize, Result<Start, String>)> {
         let run = self.runs.get_mut(&number)?;
         let set = run.set.clone()?;
         let Some(rule) = rule_of(&set, &run.firing) else {
@@ -296,7 +304,8 @@ impl Runs {
         let Some(set) = run.set.clone() else { return };
         let Some(rule) = rule_of(&set, &run.firing) else { return };
         let Some(action) = run.firing.actions(rule).get(index) else { return };
-        let Some(task) = run.tasks.get_mut(index).filter(|it| it.state == TaskState::Runs)
+        let Some(task) =
+            run.tasks.get_mut(index).filter(|it| it.state == TaskState::Runs)
         else {
             return;
         };
@@ -315,13 +324,15 @@ impl Runs {
         let end = TaskEnd { skipped: if is_done { Vec::new() } else { skipped }, ..end };
         let is_first = !is_done && !action.may_fail && !run.has_failed;
         run.has_failed |= is_first;
-        let failure = (is_first && !rule.on_failure.is_empty() && may_fail_on(&run.firing))
-            .then(|| {
-                let mut failure = run.firing.clone().with("task", end.root());
-                failure.what = What::Failure;
-                failure.id += "/failed";
-                failure
-            });
+        let failure = (is_first
+            && !rule.on_failure.is_empty()
+            && may_fail_on(&run.firing))
+        .then(|| {
+            let mut failure = run.firing.clone().with("task", end.root());
+            failure.what = What::Failure;
+            failure.id += "/failed";
+            failure
+        });
         let id = format!("{}/{}", run.firing.id, action.id);
         ended.push(Ended { id, depth: run.firing.depth, end });
         if let Some(failure) = failure {
@@ -358,7 +369,8 @@ impl Runs {
 
     /// When [`next`](Self::next) has something to start again if nothing ends before.
     pub fn due(&self) -> Option<Timestamp> {
-        let tasks = self.runs.values().filter(|run| run.is_acting).flat_map(|run| &run.tasks);
+        let tasks =
+            self.runs.values().filter(|run| run.is_acting).flat_map(|run| &run.tasks);
         let until = tasks.filter_map(|task| match task.state {
             TaskState::Pauses(until) => Some(until),
             _ => None,
@@ -400,15 +412,17 @@ impl Run {
 
     /// Skips what needs something that failed or was skipped.
     fn skip(&mut self, actions: &[Action]) {
-        let is_lost = |run: &Self, need: usize| match run.tasks.get(need).map(|it| it.state) {
-            Some(TaskState::Failed) => !run.is_met(actions, need),
-            Some(TaskState::Skipped) | None => true,
-            _ => false,
-        };
+        let is_lost =
+            |run: &Self, need: usize| match run.tasks.get(need).map(|it| it.state) {
+                Some(TaskState::Failed) => !run.is_met(actions, need),
+                Some(TaskState::Skipped) | None => true,
+                _ => false,
+            };
         // As often as there are actions, as the order of needs may be the other way.
         for _ in 0..actions.len() {
             for (index, action) in actions.iter().enumerate() {
-                let waits = self.tasks.get(index).is_some_and(|it| it.state == TaskState::Waits);
+                let waits =
+                    self.tasks.get(index).is_some_and(|it| it.state == TaskState::Waits);
                 if waits && action.needs.iter().any(|need| is_lost(self, *need)) {
                     self.tasks[index].state = TaskState::Skipped;
                 }
@@ -422,7 +436,13 @@ impl Run {
         skipped.map(|(action, _)| action.id.to_string()).collect()
     }
 
-    fn tell(&self, action: &Action, index: usize, outcome: &Outcome, now: i64) -> TaskEnd {
+    fn tell(
+        &self,
+        action: &Action,
+        index: usize,
+        outcome: &Outcome,
+        now: i64,
+    ) -> TaskEnd {
         let task = &self.tasks[index];
         let gave_up = task.attempts > 1;
         let (status, exit, reason, stderr) = match outcome {
@@ -433,7 +453,8 @@ impl Run {
             }
             Outcome::TimedOut { stderr } => {
                 let status = if gave_up { Status::GaveUp } else { Status::TimedOut };
-                let reason = format!("not done after {}", how_long(length(action.timeout)));
+                let reason =
+                    format!("not done after {}", how_long(length(action.timeout)));
                 (status, -1, reason, stderr)
             }
         };
@@ -471,8 +492,9 @@ fn retries(action: &Action, outcome: &Outcome) -> u32 {
 /// fifth shorter or longer, so that not all who failed together try again together.
 fn pause(action: &Action, attempts: u32, seed: Option<&String>) -> i64 {
     let doubled = 2_i64.saturating_pow(attempts.saturating_sub(1).min(30));
-    let pause =
-        length(action.retry.backoff).saturating_mul(doubled).min(length(action.retry.max));
+    let pause = length(action.retry.backoff)
+        .saturating_mul(doubled)
+        .min(length(action.retry.max));
     let Some(seed) = seed else { return pause };
     let hash = seed.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)

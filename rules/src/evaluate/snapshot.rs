@@ -73,8 +73,8 @@ impl Machine {
     ///
     /// When these bytes are no snapshot; nothing has changed then.
     pub fn restore(&mut self, bytes: &[u8]) -> Result<Restored, SnapshotError> {
-        let read: Read =
-            serde_json::from_slice(bytes).map_err(|error| SnapshotError(error.to_string()))?;
+        let read: Read = serde_json::from_slice(bytes)
+            .map_err(|error| SnapshotError(error.to_string()))?;
         if read.version != VERSION {
             return Err(SnapshotError("another version of Tripline wrote it".to_owned()));
         }

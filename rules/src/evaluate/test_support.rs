@@ -20,6 +20,7 @@ pub(super) fn seen(time: i64) -> Seen {
 /// The rules of a file.
 pub(crate) fn rules(text: &str) -> Arc<RuleSet> {
     let loaded = load(&[SourceFile::new("test.ron", text)], &Known::default());
-    let messages: Vec<_> = loaded.diagnostics.iter().map(|it| it.message.clone()).collect();
+    let messages: Vec<_> =
+        loaded.diagnostics.iter().map(|it| it.message.clone()).collect();
     Arc::new(loaded.set.unwrap_or_else(|| panic!("{messages:#?}")))
 }

@@ -52,7 +52,8 @@ impl Play {
         let set = Arc::clone(self.machine.rules());
         let texts = self.out.drain(..).map(|output| match output {
             Output::Fired(firing) => {
-                let rule = set.rules.iter().find(|rule| *rule.name == *firing.rule).unwrap();
+                let rule =
+                    set.rules.iter().find(|rule| *rule.name == *firing.rule).unwrap();
                 let action = &firing.actions(rule)[0];
                 let job = render(&set, action, &firing, &Default::default()).unwrap();
                 let Job::Emit { fields, .. } = job else { panic!("{job:?}") };
@@ -76,7 +77,9 @@ fn a_brute_force_is_counted_by_address() {
             when: Count(of: 3, within: "60s"), limit: (times: 1, per: "10m"),
             do: [Emit(kind: "x", fields: {"t": "{{ ip }} {{ user }} {{ count }} {{ first.user }} {{ suppressed }}"})])"#,
     );
-    for (second, user) in [(0, "a"), (30, "b"), (60, "c"), (61, "d"), (62, "e"), (63, "f")] {
+    for (second, user) in
+        [(0, "a"), (30, "b"), (60, "c"), (61, "d"), (62, "e"), (63, "f")]
+    {
         play.line(second, &format!("from 192.0.2.1 as {user}"));
         play.line(second, &format!("from 10.0.0.1 as {user}"));
     }
@@ -104,7 +107,11 @@ fn windows_go_by_the_time_of_lines_if_it_is_near() {
     play.timed(301, "2026-01-04 12:00:00 oops", time);
     let fired = play.fired();
     assert!(fired[0].1.contains("1d 5m before its arrival"), "{fired:?}");
-    assert_eq!(texts(fired[1..].to_vec()), ["301 2026-01-05T12:05:01Z"], "arrival counts");
+    assert_eq!(
+        texts(fired[1..].to_vec()),
+        ["301 2026-01-05T12:05:01Z"],
+        "arrival counts"
+    );
 }
 
 #[test]
@@ -117,7 +124,11 @@ fn a_heartbeat_is_missed_and_comes_back() {
     );
     play.line(100, "beat sfo");
     play.line(400, "beat sfo");
-    assert_eq!(texts(play.fired()), ["300 no fra for 5m"], "an event at its end is in time");
+    assert_eq!(
+        texts(play.fired()),
+        ["300 no fra for 5m"],
+        "an event at its end is in time"
+    );
     play.engine(500, EngineEvent::SourceLost, "log");
     play.tick(5000);
     assert!(play.fired().is_empty(), "clocks stand still");
@@ -159,7 +170,10 @@ fn quiet_hours_hold_and_drop() {
              do: [Emit(kind: "x", fields: {{"t": "{{{{ what }}}}"}})])])"#
         )
     };
-    for (then, wanted) in [("Hold", vec!["10 oops 1", "20 oops 2", "1800 oops 3"]), ("Drop", vec!["1800 oops 3"])] {
+    for (then, wanted) in [
+        ("Hold", vec!["10 oops 1", "20 oops 2", "1800 oops 3"]),
+        ("Drop", vec!["1800 oops 3"]),
+    ] {
         let machine = Machine::new(rules(&rule(then)), at(0));
         let mut play = Play { machine, offset: 0, out: Vec::new() };
         play.line(10, "oops 1");
@@ -245,7 +259,8 @@ fn tasks_and_emitted_events_are_events() {
     }
     assert_eq!(texts(play.fired()), ["0 x"]);
     for depth in [0, 8, 9] {
-        let event = Event::emitted("bad", &[("t".into(), "y".into())], "x/0/2", at(0), depth);
+        let event =
+            Event::emitted("bad", &[("t".into(), "y".into())], "x/0/2", at(0), depth);
         play.machine.event(&event, at(0), &mut play.out);
     }
     let fired = play.fired();
@@ -268,7 +283,8 @@ fn state_is_kept_while_the_meaning_is_the_same() {
         play.machine.snapshot().unwrap()
     };
     for (set, wanted) in [(rule("60s", "b"), 1), (rule("61s", "a"), 0)] {
-        let mut play = Play { machine: Machine::new(set, at(1)), offset: 9, out: Vec::new() };
+        let mut play =
+            Play { machine: Machine::new(set, at(1)), offset: 9, out: Vec::new() };
         let restored = play.machine.restore(&before).unwrap();
         assert_eq!((restored.kept.len(), restored.anew.len()), (wanted, 1 - wanted));
         play.line(1, "oops");

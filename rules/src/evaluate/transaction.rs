@@ -128,7 +128,10 @@ impl Open {
 }
 
 /// The roots that a transaction gives its event: `db`, `journal`, `submit`.
-pub(super) fn roots(transaction: &Transaction, known: &Descriptions) -> Map<String, Json> {
+pub(super) fn roots(
+    transaction: &Transaction,
+    known: &Descriptions,
+) -> Map<String, Json> {
     let mut db: Map<String, Json> = Map::new();
     let mut tables: Vec<Json> = Vec::new();
     for (op, table, record) in transaction.records() {
@@ -167,14 +170,16 @@ fn row(op: Op, record: &Record<'_>) -> Map<String, Json> {
         let value = match (kind, type_of_column(kind)) {
             ("Password", _) => json!("(hidden)"),
             (_, Type::Word(_)) => match number() {
-                Some(number) => json!(word_of(kind, number).map_or_else(
-                    || number.to_string(),
-                    str::to_owned
-                )),
+                Some(number) => json!(
+                    word_of(kind, number)
+                        .map_or_else(|| number.to_string(), str::to_owned)
+                ),
                 None => text(),
             },
             (_, Type::Int | Type::Time) => number().map_or_else(text, |it| json!(it)),
-            (_, Type::Any) if !value.is_quoted() => number().map_or_else(text, |it| json!(it)),
+            (_, Type::Any) if !value.is_quoted() => {
+                number().map_or_else(text, |it| json!(it))
+            }
             _ => text(),
         };
         row.insert(name.text().into_owned(), value);
@@ -267,7 +272,9 @@ impl Descriptions {
                 self.bytes += text.len();
                 self.newest.push_back((key, text));
             }
-            while self.bytes > DESCRIPTIONS_BYTES_MAX || self.newest.len() > DESCRIPTIONS_MAX {
+            while self.bytes > DESCRIPTIONS_BYTES_MAX
+                || self.newest.len() > DESCRIPTIONS_MAX
+            {
                 let Some((_, text)) = self.newest.pop_front() else { break };
                 self.bytes -= text.len();
             }

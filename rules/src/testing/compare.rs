@@ -17,7 +17,8 @@ pub(super) fn actions(expected: &[Expected], done: &[Done]) -> Vec<String> {
         }
     }
     for missing in expected.iter().skip(done.len()) {
-        differences.push(format!("missing: {} was expected, and did not come", missing.kind));
+        differences
+            .push(format!("missing: {} was expected, and did not come", missing.kind));
     }
     for more in done.iter().skip(expected.len()).take(MORE_MAX) {
         let seconds = more.after.as_secs_f64();
@@ -55,7 +56,12 @@ fn one(wanted: &Expected, got: &Done) -> Vec<String> {
     differences
 }
 
-fn field(path: &str, wanted: &Wanted, got: Option<&Value>, differences: &mut Vec<String>) {
+fn field(
+    path: &str,
+    wanted: &Wanted,
+    got: Option<&Value>,
+    differences: &mut Vec<String>,
+) {
     let Some(got) = got else {
         differences.push(told(path, &shown(wanted), "nothing"));
         return;
@@ -146,7 +152,8 @@ fn fields_of(job: &Job) -> Value {
         }),
         Job::Forward { arguments, .. } => forwarded(arguments),
         Job::Post { url, headers, body, is_json, token } => {
-            let json = is_json.then(|| serde_json::from_str::<Value>(body).ok()).flatten();
+            let json =
+                is_json.then(|| serde_json::from_str::<Value>(body).ok()).flatten();
             let token = token.as_ref().map(|it| it.to_string_lossy());
             json!({
                 "url": url, "headers": map(headers), "body": body, "json": json,
@@ -154,7 +161,9 @@ fn fields_of(job: &Job) -> Value {
             })
         }
         Job::Emit { kind, fields } => json!({ "kind": kind, "fields": map(fields) }),
-        Job::Set { flag, millis } => json!({ "flag": flag, "for": format!("{millis}ms") }),
+        Job::Set { flag, millis } => {
+            json!({ "flag": flag, "for": format!("{millis}ms") })
+        }
         Job::Clear { flag } => json!({ "flag": flag }),
         Job::Touch { dir, file } => json!({ "dir": dir.to_string_lossy(), "file": file }),
     }

@@ -69,14 +69,18 @@ impl Coverage {
         fired: &BTreeSet<String>,
         samples: &[BTreeSet<usize>],
     ) {
-        for (index, rule) in set.rules.iter().enumerate().filter(|(_, rule)| rule.enabled) {
+        for (index, rule) in set.rules.iter().enumerate().filter(|(_, rule)| rule.enabled)
+        {
             self.rules += 1;
             if !fired.contains(&*rule.name) {
                 self.never_fired.push(rule.name.to_string());
             }
-            let found = |pattern: &usize| samples.get(index).is_some_and(|it| it.contains(pattern));
+            let found = |pattern: &usize| {
+                samples.get(index).is_some_and(|it| it.contains(pattern))
+            };
             let missing = (0..rule.text.any.len()).filter(|pattern| !found(pattern));
-            self.without_sample.extend(missing.map(|it| format!("{}#{}", rule.name, it + 1)));
+            self.without_sample
+                .extend(missing.map(|it| format!("{}#{}", rule.name, it + 1)));
         }
     }
 }

@@ -89,15 +89,18 @@ impl<'t> Stage<'t> {
                             self.pass(every.value);
                         }
                         let number = number.to_string();
-                        let text =
-                            text.value.replace("{{ i }}", &number).replace("{{i}}", &number);
+                        let text = text
+                            .value
+                            .replace("{{ i }}", &number)
+                            .replace("{{i}}", &number);
                         self.lines(source.clone(), &text);
                     }
                 }
             }
         }
-        // Actions that failed are tried again until they have ended.
-        while let Some(due) = self.runs.due()
+        // What settles settles, and what failed is tried again until it has ended.
+        while let Some(due) =
+            [self.machine.settles_at(), self.runs.due()].into_iter().flatten().min()
             && self.is_in_bounds()
         {
             self.until(due);
@@ -166,7 +169,8 @@ impl<'t> Stage<'t> {
     }
 
     fn until(&mut self, end: Timestamp) {
-        while let Some(due) = [self.machine.due(), self.runs.due()].into_iter().flatten().min()
+        while let Some(due) =
+            [self.machine.due(), self.runs.due()].into_iter().flatten().min()
             && due <= end
             && self.is_in_bounds()
         {
@@ -226,7 +230,9 @@ impl<'t> Stage<'t> {
     fn execute(&mut self, start: Start, ended: &mut Vec<Ended>, out: &mut Vec<Output>) {
         let pretended = self.pretend.iter().find(|(id, _)| id.value == start.action);
         let nothing = String::new;
-        let or = |text: &Option<Text>| text.as_ref().map_or_else(nothing, |it| it.value.clone());
+        let or = |text: &Option<Text>| {
+            text.as_ref().map_or_else(nothing, |it| it.value.clone())
+        };
         let outcome = match pretended.map(|(_, it)| &it.value) {
             None => Outcome::Done { stdout: nothing(), stderr: nothing() },
             Some(Pretend::Succeeds { stdout }) => {
@@ -291,7 +297,8 @@ impl<'t> Stage<'t> {
         if self.actions.len() < ACTIONS_MAX {
             return true;
         }
-        let trouble = format!("there are more than {ACTIONS_MAX} actions: the test was ended");
+        let trouble =
+            format!("there are more than {ACTIONS_MAX} actions: the test was ended");
         if !self.troubles.contains(&trouble) {
             self.troubles.push(trouble);
         }
@@ -300,7 +307,11 @@ impl<'t> Stage<'t> {
 }
 
 fn keys(firing: &Firing) -> String {
-    if firing.key.0.is_empty() { String::new() } else { format!(" [{}]", firing.key.0.join(", ")) }
+    if firing.key.0.is_empty() {
+        String::new()
+    } else {
+        format!(" [{}]", firing.key.0.join(", "))
+    }
 }
 
 /// `{"event.kind": ..}` as `{"event": {"kind": ..}}`.

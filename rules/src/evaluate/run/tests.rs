@@ -67,13 +67,24 @@ fn actions_wait_for_what_they_need() {
     assert!(runs.next(at(2), &mut ended).is_empty());
     let again = runs.next(at(3), &mut ended);
     assert_eq!((again[0].attempt, runs.due()), (2, None));
-    runs.ended(again[0].task, Outcome::TimedOut { stderr: String::new() }, at(4), &mut ended);
+    runs.ended(
+        again[0].task,
+        Outcome::TimedOut { stderr: String::new() },
+        at(4),
+        &mut ended,
+    );
     let again = runs.next(at(7), &mut ended);
     ended.clear();
     runs.ended(again[0].task, failed(1), at(8), &mut ended);
     let end = &ended[0].end;
-    assert_eq!((end.status, end.attempts, end.duration.as_str()), (Status::GaveUp, 3, "7s"));
-    assert_eq!((end.skipped.as_slice(), ended[0].id.as_str()), (&["c".to_owned()][..], "x/0/1/r/b"));
+    assert_eq!(
+        (end.status, end.attempts, end.duration.as_str()),
+        (Status::GaveUp, 3, "7s")
+    );
+    assert_eq!(
+        (end.skipped.as_slice(), ended[0].id.as_str()),
+        (&["c".to_owned()][..], "x/0/1/r/b")
+    );
     let failure = runs.next(at(8), &mut ended);
     let Job::Emit { fields, .. } = &failure[0].job else { panic!() };
     assert_eq!(fields[0].1, "b c");
@@ -99,12 +110,12 @@ fn what_asks_to_be_tried_again_is() {
 #[test]
 fn overlap_says_who_waits() {
     for (overlap, acting, left) in [
-        ("Parallel(2)", vec![1, 2], 3),
-        ("Queue(1)", vec![1], 2),
-        ("Skip", vec![1], 1),
+        ("overlap: Parallel(2)", vec![1, 2], 3),
+        ("one_at_a_time: \"g\", overlap: Queue(1)", vec![1], 2),
+        ("one_at_a_time: \"g\", overlap: Skip", vec![1], 1),
     ] {
         let set = rules(&format!(
-            r#"(rules: [(name: "r", on: Lines(), match: r"x", one_at_a_time: "g", overlap: {overlap},
+            r#"(rules: [(name: "r", on: Lines(), match: r"x", {overlap},
                 do: [Exec(id: "a", run: ["/bin/true"], timeout: "1s")])])"#
         ));
         let mut runs = Runs::exact(set);
