@@ -5,6 +5,9 @@
 //! * A [`RuleSet`] is what all files together compile to: names resolved, patterns,
 //!   expressions and templates parsed, durations and calendars typed. Evaluation works
 //!   on nothing else. [`load`] makes it, or says all that is wrong.
+//! * A [`evaluate::Machine`] takes events and the time and gives firings;
+//!   [`evaluate::Runs`] says which of their actions starts when. [`testing`] runs the
+//!   tests inside rule files on them.
 //! * [`language`] is the table of all words: reading, messages and `REFERENCE.md` are
 //!   driven by it.
 //!

@@ -221,8 +221,7 @@ impl Runs {
             .map(|(it, _)| *it)
             .collect();
         for number in numbers {
-            loop {
-                let Some((index, start)) = self.next_of(number, now) else { break };
+            while let Some((index, start)) = self.next_of(number, now) {
                 match start {
                     Ok(start) => starts.push(start),
                     Err(reason) => {

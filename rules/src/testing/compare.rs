@@ -37,7 +37,7 @@ pub(super) fn actions(expected: &[Expected], done: &[Done]) -> Vec<String> {
 
 fn one(wanted: &Expected, got: &Done) -> Vec<String> {
     if wanted.kind != got.word {
-        return vec![told("kind", &wanted.kind, &got.word)];
+        return vec![told("kind", &wanted.kind, got.word)];
     }
     let mut differences = Vec::new();
     if let Some(rule) = wanted.rule.as_ref().filter(|rule| rule.value != got.rule) {

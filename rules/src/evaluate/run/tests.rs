@@ -98,7 +98,7 @@ fn what_asks_to_be_tried_again_is() {
     let mut ended = Vec::new();
     runs.start(firing("r", 1));
     for attempt in 1..=6 {
-        let now = runs.due().unwrap_or(at(0));
+        let now = runs.due().unwrap_or_else(|| at(0));
         let starts = runs.next(now, &mut ended);
         assert_eq!((names(&starts), starts[0].attempt), (vec!["a"], attempt));
         runs.ended(starts[0].task, failed(75), now, &mut ended);
