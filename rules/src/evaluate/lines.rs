@@ -9,7 +9,8 @@ use super::head::Head;
 use super::literals;
 use super::matching;
 use crate::compiled::{Rule, RuleSet, TextMatch, Trigger};
-use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind};
+use aho_corasick::packed::Searcher;
+use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind, packed};
 use regex::bytes::{RegexSet, RegexSetBuilder};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -94,6 +95,8 @@ pub(super) struct LineIndex {
     lookers: Vec<Looker>,
     /// The literals; `None` if there are none.
     literals: Option<AhoCorasick>,
+    /// The same, several bytes at a time, if they are few.
+    few: Option<Searcher>,
     /// The lookers that need a literal, by its number.
     by_literal: Vec<Vec<u32>>,
     /// Those that look at each line without asking a set first: they have no pattern, or
@@ -118,6 +121,7 @@ impl LineIndex {
         let mut index = Self {
             lookers,
             literals: None,
+            few: None,
             by_literal: Vec::new(),
             always: Vec::new(),
             whole: Group::default(),
@@ -146,6 +150,7 @@ impl LineIndex {
         let mut literals: Vec<(Vec<u8>, usize)> = numbers.into_iter().collect();
         literals.sort_by_key(|(_, number)| *number);
         index.literals = searcher(literals.iter().map(|(literal, _)| literal));
+        index.few = few(&literals);
         if index.literals.is_none() {
             index.always.extend(index.by_literal.drain(..).flatten());
         }
@@ -189,9 +194,12 @@ impl LineIndex {
     }
 
     fn next_literal(&self, bytes: &[u8], from: usize) -> Option<usize> {
-        let found =
-            self.literals.as_ref()?.find(Input::new(bytes).span(from..bytes.len()))?;
-        Some(found.start())
+        let span = from..bytes.len();
+        let found = match &self.few {
+            Some(few) => few.find_in(bytes, span.into()),
+            None => self.literals.as_ref()?.find(Input::new(bytes).span(span)),
+        };
+        found.map(|found| found.start())
     }
 
     /// Those that need a literal which is in the line.
@@ -320,6 +328,16 @@ fn searcher<'a>(literals: impl Iterator<Item = &'a Vec<u8>>) -> Option<AhoCorasi
         .ok()
 }
 
+/// Looks at several bytes at a time, where the processor can and the literals are few.
+fn few(literals: &[(Vec<u8>, usize)]) -> Option<Searcher> {
+    if literals.len() > FEW_MAX {
+        return None;
+    }
+    let mut builder = packed::Config::new().builder();
+    builder.extend(literals.iter().map(|(literal, _)| literal));
+    builder.build()
+}
+
 /// The rules that look at the lines of this source.
 pub(super) fn lookers(set: &RuleSet, source: &str) -> Vec<Looker> {
     let mut lookers = Vec::new();
@@ -405,5 +423,7 @@ impl Iterator for EachLine<'_> {
     }
 }
 
+/// With more literals than these, looking for all of them byte by byte is faster.
+const FEW_MAX: usize = 48;
 /// The most memory of one search for many patterns, in bytes.
 const SET_BYTES_MAX: usize = 64 << 20;

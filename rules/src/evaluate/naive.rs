@@ -8,7 +8,7 @@ use super::{Firing, Machine, Output};
 use crate::compiled::{RuleSet, Trigger};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use tripline_api::{Place, Span};
 
 fn naive_scan(set: &RuleSet, source: &str, bytes: &[u8]) -> Vec<Hit> {
@@ -73,6 +73,8 @@ const RULES: &str = r##"(rules: [
      on_return: [Emit(kind: "x", fields: {"t": "{{ absent_for }}"})]),
 ])"##;
 
+static SET: LazyLock<Arc<RuleSet>> = LazyLock::new(|| rules(RULES));
+
 fn line() -> impl Strategy<Value = String> {
     let heads =
         ["", "Nov 20 21:00:00 www sshd[9]: ", "Nov 20 21:00:00 www cron: ", "unit "];
@@ -127,13 +129,13 @@ fn play(set: &Arc<RuleSet>, lines: &[String], restarts: bool) -> Vec<Firing> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
     fn the_index_finds_what_looking_at_each_finds(
         lines in prop::collection::vec(line(), 0..40), ends in any::<bool>(),
     ) {
-        let set = rules(RULES);
+        let set = Arc::clone(&SET);
         let mut bytes = lines.concat().into_bytes();
         if !ends {
             bytes.pop();
@@ -159,7 +161,7 @@ proptest! {
     fn lines_that_come_together_fire_the_same(
         lines in prop::collection::vec(line(), 1..40), cut in 1_usize..8,
     ) {
-        let set = rules(RULES);
+        let set = Arc::clone(&SET);
         let now = Timestamp::from_second(1_767_614_400).unwrap();
         let run = |size: usize| {
             let mut machine = Machine::new(Arc::clone(&set), now);
@@ -178,7 +180,7 @@ proptest! {
 
     #[test]
     fn restarts_change_nothing(lines in prop::collection::vec(line(), 1..60)) {
-        let set = rules(RULES);
+        let set = Arc::clone(&SET);
         let wanted = play(&set, &lines, false);
         let got = play(&set, &lines, true);
         prop_assert_eq!(&wanted, &got);

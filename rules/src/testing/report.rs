@@ -103,13 +103,13 @@ impl Display for Report {
 impl Display for TestReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = if self.passed() { "ok  " } else { "FAIL" };
+        let seconds = self.simulated.as_secs_f64();
+        if self.passed() && seconds == 0.0 {
+            return writeln!(f, "  {word}  {}", self.name);
+        }
         write!(f, "  {word}  {:<56}", self.name)?;
         if self.passed() {
-            let seconds = self.simulated.as_secs_f64();
-            return match seconds {
-                0.0 => writeln!(f),
-                _ => writeln!(f, " {seconds:.1} s simulated"),
-            };
+            return writeln!(f, " {seconds:.1} s simulated");
         }
         writeln!(f, " {}:{}", self.path.display(), self.line)?;
         for difference in &self.differences {
