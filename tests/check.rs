@@ -141,3 +141,34 @@ fn strict_takes_warnings_for_errors() {
     let ran = dir.run(["check", "--strict", "w.ron"]).exits(1);
     assert_eq!(ran.stdout(), "1 file: 2 errors\n");
 }
+
+#[test]
+fn rule_files_are_checked_as_one_set() {
+    let dir = Dir::new();
+    let rules = |name: &str| fs::read(golden().join("rules").join(name)).unwrap();
+    dir.write("rules.d/good.ron", rules("b00.ron"));
+    dir.write("rules.d/same.ron", rules("b00.ron"));
+    let ran = dir.run(["check", "rules.d"]).exits(1);
+    let ran =
+        ran.complains(["error[E041]", "rules.d/same.ron:4:19", "rules.d/good.ron:4:19"]);
+    assert_eq!(ran.stdout(), "2 files, 2 rules, 2 tests: 1 error\n");
+    let ran = dir.run(["check", "--strict", "rules.d/good.ron"]).exits(0).quietly();
+    assert_eq!(ran.stdout(), "1 file, 1 rule, 1 test: no errors\n");
+    let ran = dir.run(["check", "--format", "json", "rules.d"]).exits(1).quietly();
+    assert_eq!(ran.json()[0]["code"], "E041");
+}
+
+#[test]
+fn rules_name_the_sources_of_the_configuration() {
+    let dir = Dir::new();
+    dir.write("fine.ron", fs::read(golden().join("fine.ron")).unwrap());
+    let rule =
+        "(rules: [(name: \"r\", on: Lines(source: \"p4\"), do: [Clear(flag: \"x\")])])";
+    dir.write("r.ron", rule);
+    dir.run(["check", "r.ron"]).exits(0).complains(["warning[W010]"]);
+    dir.run(["check", "--strict", "r.ron"]).exits(1).complains(["error[W010]"]);
+    let ran = dir.run(["check", "fine.ron", "r.ron"]).exits(1);
+    ran.complains(["error[E042]", "on: Journal(source: \"p4\")"]);
+    dir.write("r.ron", [b"(rules: [\"".as_slice(), &[0xff], b"\"])"].concat());
+    dir.run(["check", "r.ron"]).exits(1).complains(["not UTF-8", "r.ron:1:11"]);
+}

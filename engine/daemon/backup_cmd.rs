@@ -5,7 +5,7 @@ mod verify;
 
 use crate::cli::BackupCommand;
 use crate::config::{Config, Registry};
-use crate::diagnose::shown;
+
 use crate::terminal::{printable, say};
 use anyhow::bail;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -13,6 +13,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tripline_api::{Backup, Source, Told};
+use tripline_diagnose::shown;
 
 /// Runs one of the commands on backups.
 ///

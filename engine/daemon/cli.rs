@@ -58,8 +58,10 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Take what other Triplines forward, in the foreground, and append it to files.
     Receive(ReceiveArgs),
-    /// Find all errors in configurations, each with its place and a repair.
+    /// Find all errors in configurations and rule files, each with its place and a repair.
     Check(CheckArgs),
+    /// Run the tests inside rule files.
+    Test(TestArgs),
     /// Show how far every listener has come, or move one.
     Where(WhereArgs),
     /// Look after entries that were set aside because they were refused for good.
@@ -154,11 +156,15 @@ pub(crate) struct ReceiveArgs {
 /// Arguments of `tripline check`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
+Rule files that are checked together are one set. When configurations are checked
+with them, rules can name the sources of these and no others.
+
 Messages go to standard error and the count of them to standard output. With
 --format json there is one object a line on standard output and nothing else.
 
 Examples:
   tripline check tripline.ron
+  tripline check tripline.ron rules.d
   tripline check /etc/tripline --strict --format json")]
 pub(crate) struct CheckArgs {
     /// Files, and directories of which every *.ron is checked.
@@ -170,6 +176,21 @@ pub(crate) struct CheckArgs {
     /// Take warnings for errors.
     #[arg(long)]
     pub(crate) strict: bool,
+}
+
+/// Arguments of `tripline test`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+Tests run on a clock of their own, and no action is done. What came of them goes to
+standard output; the exit code is 1 if one failed, or if the rules have errors.
+
+Examples:
+  tripline test rules/ssh-brute.ron
+  tripline test /etc/tripline/rules")]
+pub(crate) struct TestArgs {
+    /// Rule files, and directories of which every *.ron is one.
+    #[arg(required = true, value_name = "RULES")]
+    pub(crate) paths: Vec<PathBuf>,
 }
 
 /// How messages are written.

@@ -8,16 +8,16 @@ mod arguments;
 mod entries;
 mod said;
 
-use crate::diagnose::{self, Diagnostic, Severity, SourceFile, shown};
-use crate::outline::{Block, Field, Node, Outline, Shape};
-use crate::terminal::Style;
-use crate::words;
 use std::fs;
 use std::io::{self, Read as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tripline_api::{Args, Built, ListenerFactory, ListenerId, Source, SourceFactory};
+use tripline_diagnose::{
+    Block, Diagnostic, Field, Node, Outline, Severity, Shape, SourceFile, Style, shown,
+    words,
+};
 
 /// The kinds of sources and listeners that a configuration can name.
 #[derive(Clone, Copy)]
@@ -101,13 +101,17 @@ impl Config {
 fn render(diagnostics: &[Diagnostic], style: Style) -> String {
     let mut text: String = diagnostics.iter().map(|it| it.render(style) + "\n").collect();
     if let Some(first) = diagnostics.first() {
-        let summary = diagnose::summary(diagnostics);
+        let summary = tripline_diagnose::summary(diagnostics);
         text += &format!("tripline: {}: {summary}\n", shown(&first.file.path));
     }
     text
 }
 
-/// Reads a file of a size that a configuration may have.
+/// The file's bytes, if it is a file and not too long for one.
+///
+/// # Errors
+///
+/// As the system says.
 pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     // A pipe or a device would be waited for, or never end.
     if !fs::metadata(path)?.is_file() {
@@ -125,7 +129,7 @@ pub(crate) fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 /// The longest configuration, in bytes.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
-/// The text, and what is wrong when it is none.
+/// The file's text, and what is wrong with it if it is none.
 pub(crate) fn decode(
     path: &Path,
     bytes: Vec<u8>,
@@ -194,10 +198,12 @@ impl Reading {
         problems: Vec<Diagnostic>,
     ) -> Result<Config, ConfigError> {
         self.diagnostics.extend(problems);
+        // The codes are those of rule files.
+        self.diagnostics.iter_mut().for_each(|it| it.code = "");
         if self.diagnostics.is_empty() {
             self.believe_ron();
         }
-        diagnose::sort(&mut self.diagnostics);
+        tripline_diagnose::sort(&mut self.diagnostics);
         let is_wrong = self.diagnostics.iter().any(|it| it.severity == Severity::Error);
         match config {
             Some(config) if !is_wrong => {

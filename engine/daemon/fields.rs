@@ -1,11 +1,11 @@
 //! `tripline fields`: the columns of a Perforce table.
 
 use crate::cli::FieldsArgs;
-use crate::words;
 use p4journal::schema::{self, Layout};
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use tripline_diagnose::words;
 
 /// Writes the columns of one version of one table.
 pub(crate) fn run(args: &FieldsArgs) -> anyhow::Result<ExitCode> {

@@ -1,7 +1,6 @@
 //! `tripline init`: a commented configuration to begin with.
 
 use crate::cli::InitArgs;
-use crate::diagnose::shown;
 use crate::terminal::printable;
 use anyhow::Context as _;
 use std::env;
@@ -9,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tripline_diagnose::shown;
 
 /// Writes a configuration from the environment and from what is there.
 pub(crate) fn run(args: &InitArgs) -> anyhow::Result<ExitCode> {

@@ -23,17 +23,15 @@ mod check;
 mod cli;
 mod config;
 mod dead_cmd;
-mod diagnose;
 mod fields;
 mod init;
 mod journal_cmd;
 mod manual;
-mod outline;
 mod receive_cmd;
 mod run_cmd;
 mod terminal;
+mod test_cmd;
 mod where_cmd;
-mod words;
 
 use crate::cli::{Cli, Command};
 use crate::config::{ConfigError, Registry};
@@ -60,6 +58,7 @@ fn run(command: &Command, registry: &Registry) -> anyhow::Result<ExitCode> {
         Command::Run(args) => run_cmd::run(args, registry),
         Command::Receive(args) => receive_cmd::run(args),
         Command::Check(args) => check::run(args, registry),
+        Command::Test(args) => test_cmd::run(args, registry),
         Command::Where(args) => where_cmd::run(args, registry),
         Command::Dead(command) => dead_cmd::run(command, registry),
         Command::Backup(command) => backup_cmd::run(command, registry),

@@ -2,12 +2,12 @@
 //! own tree, so that they cannot say anything else.
 
 use crate::cli::{Cli, CompletionsArgs, ManArgs};
-use crate::diagnose::shown;
 use anyhow::Context as _;
 use clap::CommandFactory as _;
 use std::fs;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use tripline_diagnose::shown;
 
 /// Writes the first manual page, or all of them into a directory.
 pub(crate) fn man(args: &ManArgs) -> anyhow::Result<ExitCode> {

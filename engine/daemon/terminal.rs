@@ -1,18 +1,9 @@
 //! What may be written to a terminal.
 
 use anyhow::{Context as _, bail};
-use std::borrow::Cow;
 use std::fmt;
 use std::io::{self, BufRead as _, IsTerminal as _, StdoutLock, Write};
-
-/// Whether to write colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Style {
-    /// Text only.
-    Plain,
-    /// With colours.
-    Coloured,
-}
+pub(crate) use tripline_diagnose::{Style, printable};
 
 /// The style for standard error: colours on a terminal whose user did not set
 /// `NO_COLOR` and which can show them.
@@ -88,48 +79,5 @@ impl Write for Answers {
         }
         let flushed = self.stdout.flush();
         self.unless_closed(flushed, ())
-    }
-}
-
-/// The text with every character escaped that could steer a terminal: file
-/// names and file content are written by others.
-pub(crate) fn printable(text: &str) -> Cow<'_, str> {
-    if !text.contains(steers) {
-        return Cow::Borrowed(text);
-    }
-    let mut plain = String::with_capacity(text.len() + 16);
-    for character in text.chars() {
-        if steers(character) {
-            plain.extend(character.escape_unicode());
-        } else {
-            plain.push(character);
-        }
-    }
-    Cow::Owned(plain)
-}
-
-/// Control characters but line feed and tab, and those that change the
-/// direction of text.
-pub(crate) fn steers(character: char) -> bool {
-    match character {
-        '\n' | '\t' => false,
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
-            true
-        }
-        _ => character.is_control(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_steers_is_escaped() {
-        assert_eq!(printable("plain\ttext\n"), "plain\ttext\n");
-        assert_eq!(
-            printable("\x1b[2J\u{9b}1m\u{202e}x"),
-            "\\u{1b}[2J\\u{9b}1m\\u{202e}x"
-        );
     }
 }

@@ -5,7 +5,6 @@ mod table;
 
 use crate::cli::WhereArgs;
 use crate::config::{Config, Registry};
-use crate::diagnose::shown;
 use anyhow::Context as _;
 use base64::Engine as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +16,7 @@ use std::sync::Arc;
 use tripline_api::{
     Behind, Cursor, LetterCounts, ListenerId, Progress, Settled, Source, Store as _,
 };
+use tripline_diagnose::shown;
 use tripline_store::{OpenError, SqliteStore};
 
 /// Shows the places of all listeners, or moves one.

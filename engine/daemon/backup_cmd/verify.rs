@@ -3,13 +3,14 @@
 use super::{Kept, Teller};
 use crate::cli::{BackupVerifyArgs, exit};
 use crate::config::{Config, Registry};
-use crate::diagnose::shown;
+
 use crate::terminal::{Answers, printable};
 use serde_json::json;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 use tripline_api::{Compared, Difference, Verifying};
+use tripline_diagnose::shown;
 
 /// So many differences are kept to be shown; all are counted.
 const SHOWN_MAX: usize = 1_000_000;

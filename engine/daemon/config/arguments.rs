@@ -4,14 +4,14 @@
 use super::Reading;
 use super::entries::{Entry, one_line};
 use super::said::{OUT_OF_BOUNDS, Said, Wanted, lowercase, message_and_help};
-use crate::diagnose::{Diagnostic, SourceFile};
-use crate::outline::{Block, Field, Node, Outline, Shape};
-use crate::words;
 use std::mem;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tripline_api::{Args, ArgsError, BuildContext, SourceId};
+use tripline_diagnose::{
+    Block, Diagnostic, Field, Node, Outline, Shape, SourceFile, words,
+};
 
 impl Reading {
     /// Builds one entry.

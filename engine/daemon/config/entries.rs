@@ -1,12 +1,11 @@
 //! The two maps of a configuration: sources and listeners by name.
 
 use super::{Config, Reading};
-use crate::outline::{Block, Field, Node, Shape};
-use crate::words;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use tripline_api::{Args, Built, ListenerId, Source, SourceId};
+use tripline_diagnose::{Block, Field, Node, Shape, words};
 
 /// `"name": Kind(arguments)`.
 pub(super) struct Entry<'a> {

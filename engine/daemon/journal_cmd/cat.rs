@@ -7,7 +7,6 @@ use super::batches::{Batches, OwnedBatch};
 use super::count::number_by_trailer;
 use super::input::{Input, is_damage};
 use crate::cli::{CatArgs, exit};
-use crate::diagnose::shown;
 use crate::terminal;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use p4journal::Head;
@@ -17,6 +16,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::thread::{self, Scope, ScopedJoinHandle};
 use tripline_api::{Cursor, Entry, Place, Secrets, SourceId, Start, write_entry};
+use tripline_diagnose::shown;
 
 /// Writes the records of all files.
 pub(crate) fn run(args: &CatArgs) -> anyhow::Result<ExitCode> {

@@ -5,7 +5,6 @@ use super::differences::Differences;
 use super::input::{Input, is_damage};
 use super::output::Output;
 use crate::cli::{ApplyArgs, DiffArgs, VerifyArgs, exit};
-use crate::diagnose::{counted, shown};
 use crate::terminal::say;
 use p4journal::{
     Applied, ChainBreak, CheckpointError, CheckpointErrorKind, CheckpointSummary,
@@ -14,6 +13,7 @@ use p4journal::{
 use std::io::{self, BufWriter, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use tripline_diagnose::{counted, shown};
 
 /// Writes a checkpoint with the journals applied.
 pub(crate) fn apply(args: &ApplyArgs) -> anyhow::Result<ExitCode> {

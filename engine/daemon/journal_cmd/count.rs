@@ -2,7 +2,6 @@
 
 use super::input::{Input, is_damage};
 use crate::cli::{CountArgs, exit};
-use crate::diagnose::shown;
 use crate::terminal::{self, Answers};
 use p4journal::{Count, Counter};
 use serde::Serialize;
@@ -11,6 +10,7 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
+use tripline_diagnose::shown;
 
 /// Writes one JSON object a file.
 pub(crate) fn run(args: &CountArgs) -> anyhow::Result<ExitCode> {

@@ -9,7 +9,7 @@ use std::mem;
 use std::path::Path;
 use std::thread::{self, JoinHandle};
 
-use crate::diagnose::shown;
+use tripline_diagnose::shown;
 
 /// A journal or a checkpoint, opened.
 pub(super) enum Input {

@@ -1,12 +1,12 @@
 //! The checkpoint that `apply` writes.
 
-use crate::diagnose::shown;
 use anyhow::Context as _;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use tripline_diagnose::shown;
 
 /// A file that appears under its name only when it is complete. What is no
 /// regular file, such as a pipe or a device, cannot: it is written straight

@@ -1,14 +1,13 @@
 //! The configuration of a receiver, `receive.ron`.
 
 use crate::config::{ConfigError, decode, read_bounded};
-use crate::diagnose::{self, Diagnostic, SourceFile};
-use crate::outline::{Block, Node, Outline, Shape};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tripline_api::{Args, ArgsError};
+use tripline_diagnose::{Block, Diagnostic, Node, Outline, Shape, SourceFile};
 use tripline_relay::key::SharedKey;
 use tripline_relay::receive::{Certificates, Peer, Settings};
 use tripline_relay::wire::is_name;
@@ -80,7 +79,7 @@ impl ReceiveConfig {
         let mut wrong: Vec<Diagnostic> =
             problem.into_iter().chain(outline.problems).collect();
         if !wrong.is_empty() {
-            diagnose::sort(&mut wrong);
+            tripline_diagnose::sort(&mut wrong);
             return Err(ConfigError::Wrong(wrong));
         }
         let Some(Node { shape: Shape::Block(block), .. }) = &outline.root else {

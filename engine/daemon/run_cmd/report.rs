@@ -1,12 +1,12 @@
 //! What `tripline run` tells a person while it works.
 
 use crate::config::Config;
-use crate::diagnose::shown;
 use crate::terminal::printable;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
 use tripline_api::Settled;
+use tripline_diagnose::shown;
 use tripline_run::{Engine, Event, Events};
 
 /// Writes the engine's events to standard error, a line each.

@@ -7,31 +7,31 @@
 
 mod scan;
 
-use crate::diagnose::{Diagnostic, SourceFile};
+use crate::diagnostic::{Diagnostic, SourceFile};
 use std::ops::Range;
 use std::sync::Arc;
 
 /// The shape of a file.
 #[derive(Debug)]
-pub(crate) struct Outline {
+pub struct Outline {
     /// The one value that a file holds; `None` if it holds nothing.
-    pub(crate) root: Option<Node>,
+    pub root: Option<Node>,
     /// What is wrong with brackets, commas and quotes.
-    pub(crate) problems: Vec<Diagnostic>,
+    pub problems: Vec<Diagnostic>,
 }
 
 /// A value.
 #[derive(Debug)]
-pub(crate) struct Node {
+pub struct Node {
     /// Its bytes.
-    pub(crate) span: Range<usize>,
+    pub span: Range<usize>,
     /// What it looks like.
-    pub(crate) shape: Shape,
+    pub shape: Shape,
 }
 
 /// What a value looks like.
 #[derive(Debug)]
-pub(crate) enum Shape {
+pub enum Shape {
     /// A name, a number, a character.
     Word,
     /// A text in quotes.
@@ -46,29 +46,29 @@ pub(crate) enum Shape {
 
 /// `(...)` or `Name(...)`.
 #[derive(Debug, Default)]
-pub(crate) struct Block {
+pub struct Block {
     /// The name in front of it; empty if there is none.
-    pub(crate) name: Range<usize>,
+    pub name: Range<usize>,
     /// From the opening to the closing parenthesis.
-    pub(crate) parentheses: Range<usize>,
+    pub parentheses: Range<usize>,
     /// The values with a name, in order.
-    pub(crate) fields: Vec<Field>,
+    pub fields: Vec<Field>,
     /// The values without one.
-    pub(crate) items: Vec<Node>,
+    pub items: Vec<Node>,
 }
 
 /// `name: value`.
 #[derive(Debug)]
-pub(crate) struct Field {
+pub struct Field {
     /// The name.
-    pub(crate) name: Range<usize>,
+    pub name: Range<usize>,
     /// The value.
-    pub(crate) value: Node,
+    pub value: Node,
 }
 
 impl Outline {
     /// Finds the shape of a file.
-    pub(crate) fn of(file: &Arc<SourceFile>) -> Self {
+    pub fn of(file: &Arc<SourceFile>) -> Self {
         let mut parser = Parser {
             file,
             text: &file.text,
@@ -85,7 +85,7 @@ impl Outline {
 
 impl Node {
     /// Calls `visit` for every field in it, outer ones before inner ones.
-    pub(crate) fn each_field<'a>(&'a self, visit: &mut impl FnMut(&'a Field)) {
+    pub fn each_field<'a>(&'a self, visit: &mut impl FnMut(&'a Field)) {
         match &self.shape {
             Shape::Word | Shape::Text => {}
             Shape::Block(block) => block.each_field(visit),
@@ -97,7 +97,7 @@ impl Node {
     }
 
     /// Calls `visit` for every word and every block's name in it.
-    pub(crate) fn each_word(&self, visit: &mut impl FnMut(Range<usize>)) {
+    pub fn each_word(&self, visit: &mut impl FnMut(Range<usize>)) {
         match &self.shape {
             Shape::Text => {}
             Shape::Word => visit(self.span.clone()),
@@ -116,7 +116,7 @@ impl Node {
 
 impl Block {
     /// See [`Node::each_field`].
-    pub(crate) fn each_field<'a>(&'a self, visit: &mut impl FnMut(&'a Field)) {
+    pub fn each_field<'a>(&'a self, visit: &mut impl FnMut(&'a Field)) {
         for field in &self.fields {
             visit(field);
             field.value.each_field(visit);
@@ -155,6 +155,7 @@ impl Parser<'_> {
         if root.is_none() && self.peek().is_some() {
             let span = self.character();
             self.problem(span, "nothing can begin like this")
+                .code("E008")
                 .help("a file is one block: ( name: value, ... )");
         } else if self.peek().is_some() {
             let span = self.character();
@@ -162,6 +163,7 @@ impl Parser<'_> {
                 span,
                 "the block that the file consists of has ended before this",
             )
+            .code("E008")
             .help("take this away, or the closing bracket before it");
         }
         root
@@ -226,7 +228,10 @@ impl Parser<'_> {
                 parser.at += 1;
             } else {
                 let end = key.span.end;
-                parser.problem(end..end, "a `:` and a value are missing behind this");
+                parser
+                    .problem(end..end, "a `:` and a value are missing behind this")
+                    .code("E008")
+                    .help("write `: ` and the value");
             }
             match parser.value() {
                 Some(value) => entries.push((key, value)),
@@ -243,6 +248,7 @@ impl Parser<'_> {
         self.at += 1;
         if self.open.len() == DEPTH_MAX {
             self.problem(bracket.at..self.at, "brackets are nested too deeply here")
+                .code("E008")
                 .help(format!("at most {DEPTH_MAX} may be open"));
             self.at = self.text.len();
             self.lost = true;
@@ -257,9 +263,11 @@ impl Parser<'_> {
                 self.at = span.end;
                 if self.text[span.clone()] == *"," {
                     self.problem(span, "a value is missing before this comma")
+                        .code("E008")
                         .help("take the comma away");
                 } else {
                     self.problem(span, "no value can begin like this")
+                        .code("E008")
                         .help("take it away, or put it into quotes");
                 }
                 continue;
@@ -292,6 +300,7 @@ impl Parser<'_> {
                     self.at += 1;
                     let span = self.at - 1..self.at;
                     self.problem(span, "this bracket closes none that is open")
+                        .code("E002")
                         .help("take it away, or write the opening one");
                 }
                 Some(_) if self.belongs_outside(bracket) => {
@@ -336,12 +345,18 @@ impl Parser<'_> {
             Some(_) if self.at == end => {
                 let span = self.character();
                 self.problem(end..span.end, "a comma is missing here, or this does not belong here")
+                    .code("E007")
                     .help("a `\"` inside a text is written `\\\"`, or the whole text r#\"...\"#");
                 self.end_text(self.at, None);
+                self.skip_blank();
+                if self.peek() == Some(b',') {
+                    self.at += 1;
+                }
             }
             Some(_) => {
                 // The caret goes where the comma goes, not to what follows.
                 self.problem(end..end, "a comma is missing behind this")
+                    .code("E001")
                     .label("`,`")
                     .help("write a `,` here");
             }
@@ -351,6 +366,7 @@ impl Parser<'_> {
     fn missing_value(&mut self) {
         let at = self.text[..self.at].trim_end().len();
         self.problem(at..at, "a value is missing behind this")
+            .code("E008")
             .help("write the value, or take the name away");
         if self.peek() == Some(b',') {
             self.at += 1;
@@ -373,7 +389,7 @@ impl Parser<'_> {
         let closing = char::from(closing(culprit.kind));
         let help = format!("write a `{closing}` where it ends");
         let problem = self.problem(culprit.from..culprit.at + 1, message);
-        problem.help(help);
+        problem.code("E002").help(help);
         if let Some(end) = end {
             problem.also(end..end + 1, format!("`{closing}` is missing before this"));
         }

@@ -1,7 +1,7 @@
 //! Errors in files, with the place, a sentence and a repair.
 
 use crate::terminal::{Style, printable, steers};
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Level, Renderer, Snippet};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -10,16 +10,16 @@ use std::sync::Arc;
 
 /// A file that messages point into.
 #[derive(Debug)]
-pub(crate) struct SourceFile {
+pub struct SourceFile {
     /// The path as the user gave it.
-    pub(crate) path: PathBuf,
+    pub path: PathBuf,
     /// What is in it.
-    pub(crate) text: String,
+    pub text: String,
 }
 
 impl SourceFile {
     /// The line and the column, in characters, of a byte offset; both from 1.
-    pub(crate) fn position(&self, offset: usize) -> (usize, usize) {
+    pub fn position(&self, offset: usize) -> (usize, usize) {
         let before = &self.text[..boundary(&self.text, offset)];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
@@ -30,7 +30,7 @@ impl SourceFile {
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Severity {
+pub enum Severity {
     /// The file cannot be used.
     Error,
     /// The file can be used, and probably does not mean what it says.
@@ -39,26 +39,46 @@ pub(crate) enum Severity {
 
 /// One thing that is wrong with a file.
 #[derive(Clone, Debug)]
-pub(crate) struct Diagnostic {
+pub struct Diagnostic {
     /// How bad it is.
-    pub(crate) severity: Severity,
+    pub severity: Severity,
     /// The file.
-    pub(crate) file: Arc<SourceFile>,
+    pub file: Arc<SourceFile>,
     /// The bytes of the file that are meant.
-    pub(crate) span: Range<usize>,
+    pub span: Range<usize>,
+    /// What kind of mistake it is, such as `E003`; empty where kinds have no codes.
+    pub code: &'static str,
     /// What is wrong, in a sentence.
-    pub(crate) message: String,
+    pub message: String,
     /// A few words for the caret; may be empty.
-    pub(crate) label: String,
-    /// Another place that has to do with it, and what.
-    pub(crate) also: Option<(Range<usize>, String)>,
+    pub label: String,
+    /// Other places that have to do with it.
+    pub also: Vec<Also>,
     /// How to repair it.
-    pub(crate) help: Option<String>,
+    pub help: Option<String>,
+}
+
+/// Another place that has to do with a mistake.
+#[derive(Clone, Debug)]
+pub struct Also {
+    /// The file, when it is another one.
+    pub file: Option<Arc<SourceFile>>,
+    /// The bytes that are meant.
+    pub span: Range<usize>,
+    /// What they have to do with it.
+    pub label: String,
+}
+
+impl SourceFile {
+    /// A file that is not read from a disk.
+    pub fn new(path: impl Into<PathBuf>, text: impl Into<String>) -> Arc<Self> {
+        Arc::new(Self { path: path.into(), text: text.into() })
+    }
 }
 
 impl Diagnostic {
     /// An error without label, second place and help.
-    pub(crate) fn error(
+    pub fn error(
         file: &Arc<SourceFile>,
         span: Range<usize>,
         message: impl Into<String>,
@@ -67,15 +87,16 @@ impl Diagnostic {
             severity: Severity::Error,
             file: Arc::clone(file),
             span,
+            code: "",
             message: message.into(),
             label: String::new(),
-            also: None,
+            also: Vec::new(),
             help: None,
         }
     }
 
     /// A warning without label, second place and help.
-    pub(crate) fn warning(
+    pub fn warning(
         file: &Arc<SourceFile>,
         span: Range<usize>,
         message: impl Into<String>,
@@ -83,31 +104,45 @@ impl Diagnostic {
         Self { severity: Severity::Warning, ..Self::error(file, span, message) }
     }
 
+    /// Says what kind of mistake it is.
+    pub fn code(&mut self, code: &'static str) -> &mut Self {
+        self.code = code;
+        self
+    }
+
     /// Adds words for the caret.
-    pub(crate) fn label(&mut self, label: impl Into<String>) -> &mut Self {
+    pub fn label(&mut self, label: impl Into<String>) -> &mut Self {
         self.label = label.into();
         self
     }
 
     /// Adds another place.
-    pub(crate) fn also(
+    pub fn also(&mut self, span: Range<usize>, label: impl Into<String>) -> &mut Self {
+        self.also.push(Also { file: None, span, label: label.into() });
+        self
+    }
+
+    /// Adds a place in another file.
+    pub fn also_in(
         &mut self,
+        file: &Arc<SourceFile>,
         span: Range<usize>,
         label: impl Into<String>,
     ) -> &mut Self {
-        self.also = Some((span, label.into()));
+        let file = (!Arc::ptr_eq(file, &self.file)).then(|| Arc::clone(file));
+        self.also.push(Also { file, span, label: label.into() });
         self
     }
 
     /// Adds a repair.
-    pub(crate) fn help(&mut self, help: impl Into<String>) -> &mut Self {
+    pub fn help(&mut self, help: impl Into<String>) -> &mut Self {
         self.help = Some(help.into());
         self
     }
 
     /// The message for people: the lines meant with carets, and the repair.
     /// Ends with a line feed.
-    pub(crate) fn render(&self, style: Style) -> String {
+    pub fn render(&self, style: Style) -> String {
         let renderer = match style {
             Style::Plain => Renderer::plain(),
             Style::Coloured => Renderer::styled(),
@@ -116,27 +151,33 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let caret = AnnotationKind::Primary.span(self.visible(&self.span));
-        let also = self.also.as_ref().map(|(span, label)| {
-            AnnotationKind::Context.span(self.visible(span)).label(printable(label))
+        let caret = AnnotationKind::Primary.span(visible(&self.file, &self.span));
+        let caret = match self.label.is_empty() {
+            true => caret,
+            false => caret.label(printable(&self.label)),
+        };
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            self.also.iter().partition(|also| also.file.is_none());
+        let here = here.into_iter().map(|also| also.annotation(&self.file));
+        let snippet = snippet_of(&self.file).annotation(caret).annotations(here);
+        let others = elsewhere.into_iter().filter_map(|also| {
+            let file = also.file.as_ref()?;
+            Some(snippet_of(file).annotation(also.annotation(file)))
         });
-        let snippet = Snippet::source(without_steering(&self.file.text))
-            .path(printable(&self.file.path.to_string_lossy()).into_owned())
-            .annotation(match self.label.is_empty() {
-                true => caret,
-                false => caret.label(printable(&self.label)),
-            })
-            .annotations(also);
         let help = self.help.as_deref().map(|help| Level::HELP.message(printable(help)));
-        let report =
-            level.primary_title(printable(&self.message)).element(snippet).elements(help);
+        let title = level.primary_title(printable(&self.message));
+        let title = match self.code {
+            "" => title,
+            code => title.id(code),
+        };
+        let report = title.element(snippet).elements(others).elements(help);
         let mut rendered = renderer.render(&[report]);
         rendered.push('\n');
         rendered
     }
 
     /// The message for programs: one JSON object with a line feed.
-    pub(crate) fn json(&self) -> String {
+    pub fn json(&self) -> String {
         #[derive(Serialize)]
         struct Json<'a> {
             file: Cow<'a, str>,
@@ -145,6 +186,8 @@ impl Diagnostic {
             end_line: usize,
             end_column: usize,
             severity: Severity,
+            #[serde(skip_serializing_if = "str::is_empty")]
+            code: &'a str,
             message: &'a str,
             help: Option<&'a str>,
         }
@@ -157,6 +200,7 @@ impl Diagnostic {
             end_line,
             end_column,
             severity: self.severity,
+            code: self.code,
             message: &self.message,
             help: self.help.as_deref(),
         });
@@ -165,24 +209,37 @@ impl Diagnostic {
         json.push('\n');
         json
     }
+}
 
-    /// The span, on the borders of characters.
-    fn visible(&self, span: &Range<usize>) -> Range<usize> {
-        let text = &self.file.text;
-        let start = boundary(text, span.start);
-        let end = boundary(text, span.end);
-        start..end.max(start)
+impl Also {
+    fn annotation(&self, file: &SourceFile) -> Annotation<'_> {
+        AnnotationKind::Context
+            .span(visible(file, &self.span))
+            .label(printable(&self.label))
     }
 }
 
+/// The lines of a file, to put carets under.
+fn snippet_of(file: &SourceFile) -> Snippet<'_, Annotation<'_>> {
+    Snippet::source(without_steering(&file.text))
+        .path(printable(&file.path.to_string_lossy()).into_owned())
+}
+
+/// The span, on the borders of characters.
+fn visible(file: &SourceFile, span: &Range<usize>) -> Range<usize> {
+    let start = boundary(&file.text, span.start);
+    let end = boundary(&file.text, span.end);
+    start..end.max(start)
+}
+
 /// The messages in the order of their places, those about the same place once.
-pub(crate) fn sort(diagnostics: &mut Vec<Diagnostic>) {
+pub fn sort(diagnostics: &mut Vec<Diagnostic>) {
     diagnostics.sort_by_key(|it| (it.span.start, it.severity, it.span.end));
     diagnostics.dedup_by(|a, b| a.span == b.span && a.message == b.message);
 }
 
 /// How many errors and warnings there are, in words: `2 errors, 1 warning`.
-pub(crate) fn summary(diagnostics: &[Diagnostic]) -> String {
+pub fn summary(diagnostics: &[Diagnostic]) -> String {
     let count =
         |severity| diagnostics.iter().filter(|it| it.severity == severity).count();
     let words =
@@ -196,13 +253,13 @@ pub(crate) fn summary(diagnostics: &[Diagnostic]) -> String {
 }
 
 /// `1 file`, `2 files`.
-pub(crate) fn counted(number: usize, word: &str) -> String {
+pub fn counted(number: usize, word: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {word}{plural}")
 }
 
 /// The path as a person would like to read it.
-pub(crate) fn shown(path: &Path) -> String {
+pub fn shown(path: &Path) -> String {
     printable(&path.to_string_lossy()).into_owned()
 }
 

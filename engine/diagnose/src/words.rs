@@ -1,7 +1,7 @@
 //! Words for people: lists, and what they may have meant.
 
 /// The candidate that `word` most likely is a misspelling of.
-pub(crate) fn did_you_mean<'a>(
+pub fn did_you_mean<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<&'a str> {
@@ -18,12 +18,12 @@ pub(crate) fn did_you_mean<'a>(
 }
 
 /// `` `a`, `b` and `c` ``.
-pub(crate) fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+pub fn list<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     joined(words, "and")
 }
 
 /// `` `a`, `b` or `c` ``.
-pub(crate) fn alternatives<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+pub fn alternatives<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     joined(words, "or")
 }
 

@@ -61,6 +61,7 @@ impl Parser<'_> {
         if on_this_line && value_follows && is_name {
             let end = name.span.end;
             self.problem(end..end, "a `:` is missing behind this")
+                .code("E008")
                 .label("`:`")
                 .help("write a `:` here");
             return true;
@@ -122,6 +123,7 @@ impl Parser<'_> {
         let field = if is_suspect { comma_of_field(swallowed) } else { None };
         if !is_closed || field.is_some() || is_suspect && swallowed.contains('\n') {
             self.problem(start..from, "the text that begins here has no end")
+                .code("E007")
                 .help("write the closing quote; a `\"` inside a text is written `\\\"`");
             self.end_text(from, field.map(|at| from + at));
         }
@@ -159,7 +161,7 @@ impl Parser<'_> {
                 "" | "\"" | "'" | "\\" | "n" | "r" | "t" | "0" | "x" | "u"
             ) {
                 let message = format!("`\\{escape}` means nothing inside \"...\"");
-                self.problem(start..self.at, message).help(
+                self.problem(start..self.at, message).code("E006").help(
                     "write the whole text as r\"...\", where a backslash is itself",
                 );
             }
@@ -195,6 +197,7 @@ impl Parser<'_> {
                 self.at += 2;
             } else if rest.is_empty() {
                 self.problem(start..start + 2, "the comment that begins here has no end")
+                    .code("E008")
                     .help("write `*/` where it ends");
                 return;
             } else {

@@ -1,0 +1,109 @@
+//! Rules over events: what fires, when, and with what.
+//!
+//! A [`Machine`] takes events and the time and gives [`Output`]: it has no thread, no
+//! clock and no file. The daemon, a replay and a test differ in nothing but who turns its
+//! clock. An event is
+//!
+//! * a line of a log: [`Machine::lines`] takes a whole batch, and passes by the lines that
+//!   no rule can want without looking at each (see `lines.rs`);
+//! * a [`Transaction`] of a journal, which a [`Gather`] makes of records;
+//! * an [`Event`]: a task ended, something happened to the engine, a rule emitted it.
+//!
+//! What comes out is a [`Firing`], with all that its actions need to know, or a [`Note`]
+//! about the machine's own troubles. [`Runs`] says which action starts when.
+//!
+//! # Time
+//!
+//! Windows (`Count`, the second event of a `Pair`, `limit`) go by the time that events
+//! carry, if it is within [`SKEW_MILLIS_MAX`] of their arrival, and otherwise by their
+//! arrival, with a note `clock_skew`. What is to happen without an event (`Absent`,
+//! `Digest`, `settle`, the end of a `Pair` or of quiet hours) goes by the clock that the
+//! caller turns: [`Machine::due`] says when it should ask, [`Machine::tick`] does it. Of
+//! an event and an end at the same instant the event comes first. A clock that goes back
+//! stands still.
+//!
+//! # State
+//!
+//! [`Machine::snapshot`] is all that a machine remembers, [`Machine::restore`] takes it
+//! over for the rules whose meaning is still the same. Everything is bounded: see
+//! [`KEYS_MAX`], [`KEYED_BYTES_MAX`], [`HELD_MAX`], [`FLAGS_MAX`].
+
+mod absent;
+mod count;
+mod digest;
+mod event;
+mod firing;
+mod head;
+mod index;
+mod job;
+mod keyed;
+mod limit;
+mod lines;
+mod literals;
+mod machine;
+mod matching;
+mod offer;
+mod pair;
+mod quiet;
+mod run;
+mod several;
+mod snapshot;
+mod state;
+mod transaction;
+mod words;
+
+#[cfg(test)]
+mod naive;
+#[cfg(test)]
+mod test_support;
+#[cfg(test)]
+mod tests;
+
+pub use event::{Event, Note, Seen, TaskEnd};
+pub use firing::{Firing, What};
+pub use head::Head;
+pub use job::{Job, render};
+pub use keyed::{KEYED_BYTES_MAX, KEYS_MAX, Key};
+pub use lines::Lines;
+pub use machine::{FLAGS_MAX, Machine, Output};
+pub use run::{Ended, Outcome, Runs, Start};
+pub use snapshot::{Restored, SnapshotError};
+pub use state::{Counts, HELD_MAX};
+pub use transaction::{Gather, ROWS_MAX, TRANSACTION_BYTES_MAX, Transaction};
+
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// How far the time that an event carries may be from its arrival, in milliseconds.
+pub const SKEW_MILLIS_MAX: i64 = 5 * 60 * 1000;
+
+/// Milliseconds since 1970.
+fn millis(at: Timestamp) -> i64 {
+    at.as_millisecond()
+}
+
+/// The instant of so many milliseconds since 1970.
+fn instant(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
+}
+
+/// A duration in milliseconds.
+fn length(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX / 4)
+}
+
+/// A duration for people: `1h 5m`, `250ms`.
+fn how_long(millis: i64) -> String {
+    if millis < 1000 {
+        return format!("{}ms", millis.max(0));
+    }
+    let mut left = millis / 1000;
+    let mut words = Vec::new();
+    for (unit, seconds) in [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)] {
+        if left >= seconds {
+            words.push(format!("{}{unit}", left / seconds));
+            left %= seconds;
+        }
+    }
+    words.join(" ")
+}

@@ -1,0 +1,392 @@
+//! The machine: events and time in, firings out.
+
+use super::event::{Event, Note, Seen, jinja};
+use super::firing::{Firing, flags_value};
+use super::index::Index;
+use super::keyed::Key;
+use super::lines::{Lines, without_end};
+use super::matching;
+use super::state::{Counts, RuleState, WhenState, absent_rule};
+use super::transaction::{self, Descriptions, Transaction};
+use super::{Head, SKEW_MILLIS_MAX, instant, millis};
+use crate::compiled::{Rule, RuleSet, Trigger, When};
+use crate::model::EngineEvent;
+use jiff::Timestamp;
+use minijinja::Value;
+use serde_json::{Map, Value as Json, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// What a machine gives.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// A rule fired.
+    Fired(Box<Firing>),
+    /// Something that people should know of: to be made an event of the source `engine`.
+    Note(Note),
+}
+
+/// The rules, and all that they remember.
+pub struct Machine {
+    pub(super) set: Arc<RuleSet>,
+    pub(super) index: Index,
+    pub(super) states: Vec<RuleState>,
+    /// `define`, as templates want it.
+    pub(super) define: Value,
+    /// The flags that are set, and until when.
+    pub(super) flags: BTreeMap<String, i64>,
+    /// By source.
+    pub(super) descriptions: BTreeMap<String, Descriptions>,
+    /// The latest time that it was given, in milliseconds since 1970.
+    pub(super) clock: i64,
+    /// When the times of a source were last said to be wrong.
+    skewed: BTreeMap<String, i64>,
+    /// The patterns that were found, by rule; only where that was asked for.
+    pub(super) samples: Option<Vec<BTreeSet<usize>>>,
+}
+
+impl Machine {
+    /// Knows nothing yet. Clocks of what is expected start now.
+    pub fn new(set: Arc<RuleSet>, now: Timestamp) -> Self {
+        let mut machine = Self {
+            index: Index::new(&set),
+            states: Vec::new(),
+            define: jinja(&set.define),
+            flags: BTreeMap::new(),
+            descriptions: BTreeMap::new(),
+            clock: millis(now),
+            skewed: BTreeMap::new(),
+            samples: None,
+            set,
+        };
+        machine.begin_anew(now);
+        machine
+    }
+
+    /// The same rules, knowing nothing: cheaper than a new machine.
+    pub(crate) fn begin_anew(&mut self, now: Timestamp) {
+        self.states = self.set.rules.iter().map(RuleState::new).collect();
+        self.flags.clear();
+        self.descriptions.clear();
+        self.skewed.clear();
+        self.clock = millis(now);
+        for rule in 0..self.states.len() {
+            self.expect(rule);
+        }
+    }
+
+    /// The rules.
+    pub const fn rules(&self) -> &Arc<RuleSet> {
+        &self.set
+    }
+
+    /// What became of the events of each rule, in the order of [`RuleSet::rules`].
+    pub fn counts(&self) -> impl Iterator<Item = Counts> {
+        self.states.iter().map(|state| state.counts)
+    }
+
+    /// Lines of a log, in order.
+    pub fn lines(&mut self, lines: &Lines<'_>, now: Timestamp, out: &mut Vec<Output>) {
+        self.before(now, out);
+        let set = Arc::clone(&self.set);
+        let index = self.index.of_lines(&set, lines.source);
+        let mut event: Option<(usize, Event)> = None;
+        for hit in index.scan(&set.rules, lines) {
+            let bytes = &lines.bytes[hit.line.clone()];
+            // The rules of one line share its event.
+            let event = match event.take().filter(|(start, _)| *start == hit.line.start) {
+                Some(known) => event.insert(known),
+                None => {
+                    let made = self.line_event(lines, hit.line.start, bytes, out);
+                    event.insert((hit.line.start, made))
+                }
+            };
+            let bytes = without_end(bytes);
+            let text = if hit.is_whole { bytes } else { Head::of(bytes).text };
+            let wanted = matching::text_of(&set.rules[hit.rule], hit.role);
+            if let Some(captures) = matching::captures(wanted, text) {
+                self.sample(hit.rule, hit.role, text);
+                self.offer(hit.rule, hit.role, &event.1, captures, out);
+            }
+        }
+    }
+
+    /// A transaction of a journal.
+    pub fn transaction(
+        &mut self,
+        source: &str,
+        transaction: &Transaction,
+        now: Timestamp,
+        out: &mut Vec<Output>,
+    ) {
+        self.before(now, out);
+        if !self.index.has_journal {
+            return;
+        }
+        let rows = transaction.rows();
+        if rows.iter().any(|(table, _)| table == "db.desc") {
+            let known = self.descriptions.entry(source.to_owned()).or_default();
+            known.learn(transaction);
+        }
+        if !rows.iter().any(|(table, _)| self.index.wants_table(table)) {
+            return;
+        }
+        let time =
+            self.believed(source, transaction.marker.time.saturating_mul(1000), out);
+        let nothing = Descriptions::default();
+        let known = self.descriptions.get(source).unwrap_or(&nothing);
+        let roots = transaction::roots(transaction, known);
+        let id = format!("{source}/{}", transaction.place.id());
+        let event = Event::journal(source, id, (self.clock, time), rows, roots);
+        self.see(&event, out);
+    }
+
+    /// Another event.
+    pub fn event(&mut self, event: &Event, now: Timestamp, out: &mut Vec<Output>) {
+        self.before(now, out);
+        if event.depth > DEPTH_MAX {
+            let message = format!(
+                "the event {} came of {DEPTH_MAX} firings in a row, and is not looked at: \
+                 rules seem to fire each other in a ring",
+                event.id
+            );
+            out.push(note(EngineEvent::RuleFailed, "", "", message));
+            return;
+        }
+        self.mind_source(event);
+        self.see(event, out);
+    }
+
+    /// When [`tick`](Self::tick) should be called if no event comes before; `None`: not
+    /// before one comes.
+    pub fn due(&self) -> Option<Timestamp> {
+        self.states.iter().filter_map(RuleState::due).min().map(instant)
+    }
+
+    /// When something settles.
+    pub(crate) fn settles_at(&self) -> Option<Timestamp> {
+        self.states.iter().filter_map(|state| state.settle.due()).min().map(instant)
+    }
+
+    /// What happens without an event, up to and with this instant.
+    pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        self.advance(millis(now), out);
+        self.turn(now);
+        let clock = self.clock;
+        self.states.iter_mut().for_each(|state| state.forget(clock));
+        self.flags.retain(|_, until| *until > clock);
+    }
+
+    /// Sets a flag until an instant. Of more than [`FLAGS_MAX`] the one goes that would
+    /// go first.
+    pub fn set_flag(&mut self, flag: &str, until: Timestamp) {
+        self.flags.insert(flag.to_owned(), millis(until));
+        if self.flags.len() > FLAGS_MAX {
+            let first = self.flags.iter().min_by_key(|(_, until)| **until);
+            if let Some(name) = first.map(|(name, _)| name.clone()) {
+                self.flags.remove(&name);
+            }
+        }
+    }
+
+    /// Takes a flag away.
+    pub fn clear_flag(&mut self, flag: &str) {
+        self.flags.remove(flag);
+    }
+
+    /// The flags that are set now.
+    pub(super) fn set_flags(&self) -> Vec<String> {
+        let is_set = |(_, until): &(&String, &i64)| **until > self.clock;
+        self.flags.iter().filter(is_set).map(|(flag, _)| flag.clone()).collect()
+    }
+
+    pub(super) fn flags_value(&self) -> Value {
+        let is_set = |(_, until): &(&String, &i64)| **until > self.clock;
+        flags_value(self.flags.iter().filter(is_set).map(|(flag, _)| flag.as_str()))
+    }
+
+    /// Remembers which patterns were found, for [`samples`](Self::samples).
+    pub(crate) fn collect_samples(&mut self) {
+        self.samples = Some(vec![BTreeSet::new(); self.set.rules.len()]);
+    }
+
+    /// The patterns of each rule that were found.
+    pub(crate) fn samples(&self) -> &[BTreeSet<usize>] {
+        self.samples.as_deref().unwrap_or_default()
+    }
+
+    fn sample(&mut self, rule: usize, role: super::lines::Role, text: &[u8]) {
+        if let Some(samples) = &mut self.samples
+            && role == super::lines::Role::Main
+            && let Some(pattern) = matching::which(&self.set.rules[rule].text, text)
+        {
+            samples[rule].insert(pattern);
+        }
+    }
+
+    /// Shows an event to the rules that look at it.
+    fn see(&mut self, event: &Event, out: &mut Vec<Output>) {
+        let set = Arc::clone(&self.set);
+        for (rule, role, is_whole) in self.index.of_event(&set, event) {
+            let wanted = matching::text_of(&set.rules[rule], role);
+            let text = if is_whole { &event.line } else { &event.text };
+            let text = text.as_deref().unwrap_or_default().as_bytes();
+            if let Some(captures) = matching::captures(wanted, text) {
+                self.sample(rule, role, text);
+                self.offer(rule, role, event, captures, out);
+            }
+        }
+    }
+
+    fn line_event(
+        &mut self,
+        lines: &Lines<'_>,
+        offset: usize,
+        bytes: &[u8],
+        out: &mut Vec<Output>,
+    ) -> Event {
+        let place = lines.start.advance(offset as u64, 0);
+        let id = format!("{}/{}", lines.source, place.id());
+        let own = lines.time.and_then(|(time, near)| time.parse(bytes, near));
+        let time = match own {
+            Some(own) => self.believed(lines.source, own.saturating_mul(1000), out),
+            None => self.clock,
+        };
+        Event::line(lines.source, id, bytes, self.clock, time)
+    }
+
+    /// The time that an event carries, if it is near its arrival; else that.
+    fn believed(&mut self, source: &str, time: i64, out: &mut Vec<Output>) -> i64 {
+        let skew = time.saturating_sub(self.clock);
+        if skew.saturating_abs() <= SKEW_MILLIS_MAX {
+            return time;
+        }
+        let told = self.skewed.get(source).copied();
+        if told.is_none_or(|told| self.clock - told >= TELL_AGAIN_MILLIS) {
+            self.skewed.insert(source.to_owned(), self.clock);
+            let direction = if skew < 0 { "before" } else { "after" };
+            let message = format!(
+                "an event of {source} carries a time {} {direction} its arrival; rules go \
+                 by the arrival. Look at the clock of the machine that wrote it, at the \
+                 source's time zone, or at what held it up",
+                super::how_long(skew.saturating_abs())
+            );
+            out.push(note(EngineEvent::ClockSkew, source, "", message));
+        }
+        self.clock
+    }
+
+    /// What comes before an event at this instant.
+    fn before(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        self.advance(millis(now) - 1, out);
+        self.turn(now);
+    }
+
+    fn turn(&mut self, now: Timestamp) {
+        self.clock = self.clock.max(millis(now));
+    }
+
+    /// What happens without an event until then, in the order of time and rules.
+    fn advance(&mut self, until: i64, out: &mut Vec<Output>) {
+        loop {
+            let due = |(rule, state): (usize, &RuleState)| Some((state.due()?, rule));
+            let first = self.states.iter().enumerate().filter_map(due).min();
+            let Some((at, rule)) = first.filter(|(at, _)| *at <= until) else { return };
+            self.clock = self.clock.max(at);
+            self.happen(rule, at, out);
+        }
+    }
+
+    /// Starts the clocks of what a rule expects.
+    pub(super) fn expect(&mut self, rule: usize) {
+        let set = Arc::clone(&self.set);
+        let it = &set.rules[rule];
+        let (When::Absent { expect, .. }, Some(meant)) =
+            (&it.when, absent_rule(&it.when))
+        else {
+            return;
+        };
+        let WhenState::Absent(absent) = &mut self.states[rule].when else { return };
+        if it.enabled {
+            for values in expect {
+                let like = expected(it, values, self.clock);
+                absent.expect(meant, Key(values.clone()), like, self.clock);
+            }
+        }
+    }
+
+    /// Stops and starts clocks when a source goes and comes back.
+    fn mind_source(&mut self, event: &Event) {
+        let super::event::Facts::Engine { event: Some(kind) } = event.facts else {
+            return;
+        };
+        let engine = event.roots.get("engine").and_then(|it| it.get("source")?.as_str());
+        let Some(source) = engine else { return };
+        let set = Arc::clone(&self.set);
+        for (rule, state) in set.rules.iter().zip(&mut self.states) {
+            let WhenState::Absent(absent) = &mut state.when else { continue };
+            let looks = rule.on.iter().any(|trigger| match trigger {
+                Trigger::Lines { sources, .. } | Trigger::Journal { sources, .. } => {
+                    sources.is_empty() || sources.iter().any(|it| it == source)
+                }
+                _ => false,
+            });
+            match kind {
+                EngineEvent::SourceLost if looks => absent.stop(source, self.clock),
+                EngineEvent::SourceBack if looks => absent.go_on(source, self.clock),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// What an event would be like that never came.
+fn expected(rule: &Rule, values: &[String], now: i64) -> Seen {
+    let mut own = Map::new();
+    for (key, value) in rule.by.iter().zip(values) {
+        put(&mut own, &key.path, value);
+    }
+    let id = format!("expected/{}", values.join("/"));
+    let event = own.entry("event").or_insert_with(|| json!({}));
+    if let Some(event) = event.as_object_mut() {
+        event.insert("time".to_owned(), now.div_euclid(1000).into());
+        event.insert("id".to_owned(), id.as_str().into());
+    }
+    let source = String::new();
+    Seen { id, source, time: now, roots: Arc::default(), captures: own, depth: 0 }
+}
+
+fn put(into: &mut Map<String, Json>, path: &[Arc<str>], value: &str) {
+    match path {
+        [] => {}
+        [last] => drop(into.insert(last.to_string(), value.into())),
+        [first, rest @ ..] => {
+            let inner = into.entry(first.to_string()).or_insert_with(|| json!({}));
+            if let Some(inner) = inner.as_object_mut() {
+                put(inner, rest, value);
+            }
+        }
+    }
+}
+
+pub(super) fn note(
+    event: EngineEvent,
+    source: &str,
+    rule: &str,
+    message: String,
+) -> Output {
+    Output::Note(Note {
+        event,
+        source: source.to_owned(),
+        listener: String::new(),
+        rule: rule.to_owned(),
+        message,
+    })
+}
+
+/// The most flags.
+pub const FLAGS_MAX: usize = 10_000;
+/// How many firings may lead to each other.
+const DEPTH_MAX: u32 = 8;
+/// How long the same trouble is not said again, in milliseconds.
+pub(super) const TELL_AGAIN_MILLIS: i64 = 60_000;

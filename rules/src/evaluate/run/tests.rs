@@ -1,0 +1,160 @@
+use super::*;
+use crate::evaluate::test_support::{rules, seen};
+use crate::evaluate::{Key, Seen};
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn firing(rule: &str, number: i64) -> Firing {
+    let Seen { roots, captures, .. } = seen(number);
+    Firing {
+        rule: rule.to_owned(),
+        what: What::Do,
+        id: format!("x/0/{number}/{rule}"),
+        at: number,
+        key: Key::default(),
+        roots,
+        own: captures,
+        flags: Vec::new(),
+        depth: 1,
+    }
+}
+
+const CHAIN: &str = r#"(rules: [(name: "r", on: Lines(), match: r"x",
+    do: [
+        Exec(id: "a", run: ["/bin/true"], timeout: "1s"),
+        Exec(id: "b", run: ["/bin/true", "--", "{{ a.stdout }}"], timeout: "1s", retry: (times: 2, backoff: "2s", max: "3s")),
+        Exec(id: "c", run: ["/bin/true"], timeout: "1s"),
+        Exec(id: "d", needs: ["a"], run: ["/bin/true"], timeout: "1s", may_fail: true),
+        Exec(id: "e", needs: ["d"], run: ["/bin/true"], timeout: "1s"),
+    ],
+    on_failure: [Emit(kind: "failed", fields: {"t": "{{ task.action }} {{ task.skipped | join(',') }}"})])])"#;
+
+fn done(stdout: &str) -> Outcome {
+    Outcome::Done { stdout: stdout.to_owned(), stderr: String::new() }
+}
+
+fn failed(exit: i64) -> Outcome {
+    let reason = format!("exit status {exit}");
+    Outcome::Failed { exit, reason, stderr: "no".to_owned() }
+}
+
+fn names(starts: &[Start]) -> Vec<&str> {
+    starts.iter().map(|start| start.action.as_str()).collect()
+}
+
+#[test]
+fn actions_wait_for_what_they_need() {
+    let mut runs = Runs::exact(rules(CHAIN));
+    let mut ended = Vec::new();
+    runs.start(firing("r", 1));
+    let first = runs.next(at(0), &mut ended);
+    assert_eq!(names(&first), ["a"]);
+    runs.ended(first[0].task, done("out"), at(1), &mut ended);
+    let next = runs.next(at(1), &mut ended);
+    assert_eq!(names(&next), ["b", "d"]);
+    let Job::Exec { arguments, .. } = &next[0].job else { panic!() };
+    assert_eq!(arguments, &["--", "out"]);
+    // `d` may fail: `e` runs all the same, and nothing is done about it.
+    runs.ended(next[1].task, failed(1), at(1), &mut ended);
+    let e = runs.next(at(1), &mut ended);
+    assert_eq!(names(&e), ["e"]);
+    runs.ended(e[0].task, done(""), at(1), &mut ended);
+    // `b` fails, and is tried again after 2 s and after 3 s more.
+    runs.ended(next[0].task, failed(1), at(1), &mut ended);
+    assert_eq!(runs.due(), Some(at(3)));
+    assert!(runs.next(at(2), &mut ended).is_empty());
+    let again = runs.next(at(3), &mut ended);
+    assert_eq!((again[0].attempt, runs.due()), (2, None));
+    runs.ended(
+        again[0].task,
+        Outcome::TimedOut { stderr: String::new() },
+        at(4),
+        &mut ended,
+    );
+    let again = runs.next(at(7), &mut ended);
+    ended.clear();
+    runs.ended(again[0].task, failed(1), at(8), &mut ended);
+    let end = &ended[0].end;
+    assert_eq!(
+        (end.status, end.attempts, end.duration.as_str()),
+        (Status::GaveUp, 3, "7s")
+    );
+    assert_eq!(
+        (end.skipped.as_slice(), ended[0].id.as_str()),
+        (&["c".to_owned()][..], "x/0/1/r/b")
+    );
+    let failure = runs.next(at(8), &mut ended);
+    let Job::Emit { fields, .. } = &failure[0].job else { panic!() };
+    assert_eq!(fields[0].1, "b c");
+    runs.ended(failure[0].task, failed(1), at(8), &mut ended);
+    assert!(runs.next(at(8), &mut ended).is_empty() && runs.is_empty());
+}
+
+#[test]
+fn what_asks_to_be_tried_again_is() {
+    let mut runs = Runs::exact(rules(CHAIN));
+    let mut ended = Vec::new();
+    runs.start(firing("r", 1));
+    for attempt in 1..=6 {
+        let now = runs.due().unwrap_or_else(|| at(0));
+        let starts = runs.next(now, &mut ended);
+        assert_eq!((names(&starts), starts[0].attempt), (vec!["a"], attempt));
+        runs.ended(starts[0].task, failed(75), now, &mut ended);
+    }
+    assert_eq!(ended[0].end.attempts, 6);
+    assert_eq!(ended[0].end.skipped, ["b", "c", "d", "e"]);
+}
+
+#[test]
+fn overlap_says_who_waits() {
+    for (overlap, acting, left) in [
+        ("overlap: Parallel(2)", vec![1, 2], 3),
+        ("one_at_a_time: \"g\", overlap: Queue(1)", vec![1], 2),
+        ("one_at_a_time: \"g\", overlap: Skip", vec![1], 1),
+    ] {
+        let set = rules(&format!(
+            r#"(rules: [(name: "r", on: Lines(), match: r"x", {overlap},
+                do: [Exec(id: "a", run: ["/bin/true"], timeout: "1s")])])"#
+        ));
+        let mut runs = Runs::exact(set);
+        let mut ended = Vec::new();
+        for number in 1..=3 {
+            runs.start(firing("r", number));
+        }
+        let starts = runs.next(at(0), &mut ended);
+        let ids: Vec<_> = starts.iter().map(|start| start.firing.clone()).collect();
+        let wanted: Vec<_> = acting.iter().map(|it| format!("x/0/{it}/r")).collect();
+        assert_eq!((ids, runs.len()), (wanted, left), "{overlap}");
+        runs.ended(starts[0].task, done(""), at(1), &mut ended);
+        let next = runs.next(at(1), &mut ended);
+        assert_eq!(next.len(), usize::from(left > acting.len()), "{overlap}");
+        assert!(next.iter().all(|start| start.firing == "x/0/3/r"), "the newest waits");
+    }
+}
+
+#[test]
+fn runs_survive_a_restart() {
+    let set = rules(CHAIN);
+    let mut runs = Runs::exact(Arc::clone(&set));
+    let mut ended = Vec::new();
+    runs.start(firing("r", 1));
+    let first = runs.next(at(0), &mut ended);
+    runs.ended(first[0].task, done("kept"), at(0), &mut ended);
+    let before = runs.next(at(1), &mut ended);
+    let text = serde_json::to_string(&runs).unwrap();
+    let mut runs: Runs = serde_json::from_str(&text).unwrap();
+    runs.set_rules(set);
+    assert_eq!(runs.next(at(2), &mut ended), before, "what ran runs again");
+}
+
+#[test]
+fn pauses_differ_a_little() {
+    let set = rules(CHAIN);
+    let action = &set.rules[0].actions[1];
+    let pauses: Vec<i64> =
+        (0..50).map(|it| pause(action, 1, Some(&format!("x/{it}")))).collect();
+    assert!(pauses.iter().all(|it| (1600..2400).contains(it)), "{pauses:?}");
+    assert!(pauses.iter().any(|it| *it != pauses[0]));
+}

@@ -1,0 +1,129 @@
+//! What a machine remembers of one rule.
+
+use super::absent::{self, Absent};
+use super::count::{self, Count};
+use super::digest::Digest;
+use super::firing::Firing;
+use super::length;
+use super::limit::Limit;
+use super::pair::Pair;
+use crate::compiled::{Rule, When};
+use serde::{Deserialize, Serialize};
+use std::collections::VecDeque;
+
+/// The state of a rule.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct RuleState {
+    pub(super) when: WhenState,
+    pub(super) settle: Digest,
+    pub(super) limit: Limit,
+    /// Firings that wait for the end of a quiet time.
+    pub(super) held: VecDeque<Firing>,
+    /// When it ends.
+    pub(super) held_until: Option<i64>,
+    /// When something was last said about it: that it failed, that keys were forgotten.
+    pub(super) failed_at: Option<i64>,
+    pub(super) evicted_at: Option<i64>,
+    pub(super) counts: Counts,
+}
+
+/// The state of `when`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) enum WhenState {
+    Each,
+    Count(Count),
+    Absent(Absent),
+    Pair(Pair),
+    Digest(Digest),
+}
+
+/// What became of a rule's events, since its state is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// Events that fulfilled everything but `when`.
+    pub matched: u64,
+    /// Firings that were handed out.
+    pub fired: u64,
+    /// Firings that `limit` swallowed.
+    pub suppressed: u64,
+    /// Firings that waited for the end of a quiet time.
+    pub held: u64,
+    /// Firings that were dropped in a quiet time, or for which there was no room.
+    pub dropped: u64,
+    /// Events on which an expression failed.
+    pub failed: u64,
+    /// Keys that were forgotten.
+    pub evicted: u64,
+}
+
+/// The most firings of a rule that wait for the end of a quiet time; of more the oldest
+/// are dropped.
+pub const HELD_MAX: usize = 1_000;
+
+impl RuleState {
+    pub(super) fn new(rule: &Rule) -> Self {
+        let when = match &rule.when {
+            When::Each => WhenState::Each,
+            When::Count { .. } => WhenState::Count(Count::default()),
+            When::Absent { .. } => WhenState::Absent(Absent::default()),
+            When::Pair { .. } => WhenState::Pair(Pair::default()),
+            When::Digest { .. } => WhenState::Digest(Digest::default()),
+        };
+        Self {
+            when,
+            settle: Digest::default(),
+            limit: Limit::default(),
+            held: VecDeque::new(),
+            held_until: None,
+            failed_at: None,
+            evicted_at: None,
+            counts: Counts::default(),
+        }
+    }
+
+    /// When something is to happen without an event.
+    pub(super) fn due(&self) -> Option<i64> {
+        let when = match &self.when {
+            WhenState::Each | WhenState::Count(_) => None,
+            WhenState::Absent(absent) => absent.due(),
+            WhenState::Pair(pair) => pair.due(),
+            WhenState::Digest(digest) => digest.due(),
+        };
+        let all = [when, self.settle.due(), self.held_until];
+        all.into_iter().flatten().min()
+    }
+
+    /// How many keys were forgotten since the last call.
+    pub(super) fn take_evicted(&mut self) -> u64 {
+        let when = match &mut self.when {
+            WhenState::Each => 0,
+            WhenState::Count(count) => count.take_evicted(),
+            WhenState::Absent(absent) => absent.take_evicted(),
+            WhenState::Pair(pair) => pair.take_evicted(),
+            WhenState::Digest(digest) => digest.take_evicted(),
+        };
+        let evicted = when + self.settle.take_evicted() + self.limit.take_evicted();
+        self.counts.evicted += evicted;
+        evicted
+    }
+
+    /// Forgets what can have no effect any more.
+    pub(super) fn forget(&mut self, now: i64) {
+        if let WhenState::Count(count) = &mut self.when {
+            count.forget(now);
+        }
+        self.limit.forget(now);
+    }
+}
+
+/// What `Count` says; nothing for another `when`.
+pub(super) fn count_rule(when: &When) -> Option<count::Rule> {
+    let When::Count { of, within, .. } = when else { return None };
+    Some(count::Rule { of: *of as usize, within: length(*within) })
+}
+
+/// What `Absent` says; nothing for another `when`.
+pub(super) fn absent_rule(when: &When) -> Option<absent::Rule> {
+    let When::Absent { after, again, .. } = when else { return None };
+    Some(absent::Rule { after: length(*after), again: again.map(length) })
+}
