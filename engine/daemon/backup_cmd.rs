@@ -5,7 +5,6 @@ mod verify;
 
 use crate::cli::BackupCommand;
 use crate::config::{Config, Registry};
-
 use crate::terminal::{printable, say};
 use anyhow::bail;
 use std::io::{self, IsTerminal as _, Write as _};

@@ -3,15 +3,14 @@
 use super::{Kept, Teller};
 use crate::cli::{SeedArgs, exit};
 use crate::config::{Config, Registry};
-
 use crate::terminal::say;
 use anyhow::Context as _;
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use tripline_api::{
-use tripline_diagnose::shown;
     Change, Key, ListenerId, Place, Progress, Seeded, Seeding, Settled, Start, Store as _,
 };
+use tripline_diagnose::shown;
 use tripline_store::{LockError, SqliteStore, StateLock};
 
 /// Brings the newest checkpoint to a standby, and lets the listener begin there.

@@ -3,7 +3,6 @@
 use super::{Kept, Teller};
 use crate::cli::{BackupVerifyArgs, exit};
 use crate::config::{Config, Registry};
-
 use crate::terminal::{Answers, printable};
 use serde_json::json;
 use std::io::Write as _;
