@@ -106,7 +106,9 @@ pub enum Outcome {
     },
     /// With an error.
     Failed {
-        /// The code that it ended with; -1 if there is none.
+        /// The code that a program ended with, or the status of the answer to a `Post`; 65
+        /// of a `Mail` that was refused for all of its recipients and for good; otherwise
+        /// -1.
         exit: i64,
         /// What went wrong, in words.
         reason: String,
@@ -482,9 +484,16 @@ fn may_fail_on(firing: &Firing) -> bool {
 
 /// How many more attempts an action has.
 fn retries(action: &Action, outcome: &Outcome) -> u32 {
-    let asks = matches!(outcome, Outcome::Failed { exit: ASKS_TO_RETRY, .. });
-    let is_exec = matches!(action.kind, ActionKind::Exec { .. });
-    action.retry.times.max(if asks && is_exec { ASKED_RETRIES } else { 0 })
+    let times = action.retry.times;
+    let Outcome::Failed { exit, .. } = outcome else { return times };
+    match (&action.kind, *exit) {
+        (ActionKind::Exec { .. }, ASKS_TO_RETRY) => times.max(ASKED_RETRIES),
+        // No attempt makes it better.
+        (ActionKind::Mail { .. }, REFUSED) => 0,
+        (ActionKind::Post { .. }, 408 | 425 | 429) => times,
+        (ActionKind::Post { .. }, 300..=499) => 0,
+        _ => times,
+    }
 }
 
 /// The pause before another attempt, in milliseconds: it doubles. With a seed it is up to a
@@ -526,6 +535,8 @@ fn tail(text: &str) -> String {
 
 /// The code with which a program asks to be tried again (`EX_TEMPFAIL`).
 const ASKS_TO_RETRY: i64 = 75;
+/// The code of a mail that nobody will ever take (`EX_DATAERR`).
+const REFUSED: i64 = 65;
 /// How often it is, without `retry`.
 const ASKED_RETRIES: u32 = 5;
 /// The most that is kept of what an action said, in bytes: the end.
