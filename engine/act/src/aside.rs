@@ -123,7 +123,6 @@ impl<T> Drop for LastWord<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::mpsc::channel;
     use std::time::Duration;
 
     fn later() -> Instant {
@@ -137,7 +136,7 @@ mod tests {
         assert!(matches!(said, Waited::Said(7)));
         let died = aside.run("a", later(), &stop, || assert!(stopped()), || {});
         assert!(matches!(died, Waited::Failed(_)));
-        let (end, ended) = channel::<()>();
+        let (end, ended) = sync_channel::<()>(1);
         let mut is_cancelled = false;
         let late = aside.run(
             "a",
@@ -159,7 +158,7 @@ mod tests {
         let (aside, stop) = (Aside::default(), Stop::new());
         let mut ends = Vec::new();
         for _ in 0..THREADS_MAX {
-            let (end, ended) = channel::<()>();
+            let (end, ended) = sync_channel::<()>(1);
             ends.push(end);
             let late =
                 aside.run("a", Instant::now(), &stop, move || ended.recv().ok(), || {});
@@ -173,8 +172,8 @@ mod tests {
     #[test]
     fn a_stop_is_noticed_by_those_who_wait() {
         let (aside, stop) = (Aside::default(), Stop::new());
-        let (begins, begun) = channel();
-        let (end, ended) = channel::<()>();
+        let (begins, begun) = sync_channel(1);
+        let (end, ended) = sync_channel::<()>(1);
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| {
                 let work = move || {

@@ -96,7 +96,8 @@ fn notes(ended: &Ended) -> String {
     }
     if ended.outlived_by > 0 {
         let count = ended.outlived_by;
-        notes.push(format!("{count} of what it had started went on, and had to be ended"));
+        notes
+            .push(format!("{count} of what it had started went on, and had to be ended"));
     }
     if ended.left > 0 {
         notes.push(format!("{} of what it had started could not be ended", ended.left));

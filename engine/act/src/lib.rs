@@ -167,8 +167,9 @@ fn actions(rule: &Rule) -> impl Iterator<Item = &Action> {
 
 /// Where an action stands, for a person.
 fn place(set: &RuleSet, rule: &Rule, action: &Action) -> String {
-    let file = set.files.get(rule.file).map_or(Path::new("?"), |file| &file.path);
-    format!("{}:{}: rule \"{}\", {}", file.display(), action.line, rule.name, action.word)
+    let file = set.files.get(rule.file).map(|file| file.path.as_path());
+    let file = file.unwrap_or_else(|| Path::new("?")).display();
+    format!("{file}:{}: rule \"{}\", {}", action.line, rule.name, action.word)
 }
 
 /// The same for the same action of the same firing: 32 digits.

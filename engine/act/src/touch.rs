@@ -2,7 +2,8 @@
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{
-    FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fstat, futimens, open, openat,
+    FileType, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, fstat, futimens, open,
+    openat,
 };
 use rustix::io::Errno;
 use std::path::Path;
@@ -26,18 +27,15 @@ pub(crate) fn touch(dir: &Path, file: &str) -> Result<(), String> {
         Errno::NOTDIR => format!("{} is no directory", dir.display()),
         error => format!("cannot open the directory {}: {error}", dir.display()),
     })?;
-    let opened = make(&directory, file).or_else(|error| match error {
-        Errno::EXIST => find(&directory, file),
-        error => Err(error),
-    });
-    let opened = opened.map_err(|error| match error {
+    let opened = make_or_find(&directory, file).map_err(|error| match error {
         Errno::LOOP => format!("{shown} is a symbolic link: take it away"),
         // A pipe that nobody reads.
         Errno::NXIO => format!("{shown} is no plain file: take it away"),
         Errno::NAMETOOLONG => format!("{shown} has a name that is too long for a file"),
         error => format!("cannot touch {shown}: {error}"),
     })?;
-    let about = fstat(&opened).map_err(|error| format!("cannot touch {shown}: {error}"))?;
+    let about =
+        fstat(&opened).map_err(|error| format!("cannot touch {shown}: {error}"))?;
     if FileType::from_raw_mode(about.st_mode) != FileType::RegularFile {
         return Err(format!("{shown} is no plain file: take it away"));
     }
@@ -48,6 +46,24 @@ pub(crate) fn touch(dir: &Path, file: &str) -> Result<(), String> {
     futimens(&opened, &Timestamps { last_access: now, last_modification: now })
         .map_err(|error| format!("cannot touch {shown}: {error}"))
 }
+
+/// Others may make it and take it away meanwhile.
+fn make_or_find(directory: &OwnedFd, file: &str) -> Result<OwnedFd, Errno> {
+    let mut result = Err(Errno::NOENT);
+    for _ in 0..TRIED_MAX {
+        result = make(directory, file);
+        if !matches!(result, Err(Errno::EXIST)) {
+            break;
+        }
+        result = find(directory, file);
+        if !matches!(result, Err(Errno::NOENT)) {
+            break;
+        }
+    }
+    result
+}
+
+const TRIED_MAX: usize = 100;
 
 fn make(directory: &OwnedFd, file: &str) -> Result<OwnedFd, Errno> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;

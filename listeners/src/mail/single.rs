@@ -214,7 +214,7 @@ mod tests {
         let context =
             BuildContext { name: "x", directory: "/".as_ref(), state: "/".as_ref() };
         let mails = Mails::new(None, &context).unwrap();
-        for to in [&[][..], &["ops@example.com\r\nRCPT TO:<x@y>"], &["-oQ/tmp@x"]] {
+        for to in [&[][..], &["ops@example.com\r\nRCPT TO:x@y"], &["-oQ/tmp@x"]] {
             let to: Vec<String> = to.iter().map(|&it| it.to_owned()).collect();
             let mail = Mail {
                 id: &[],

@@ -213,7 +213,9 @@ impl Pen<'_> {
                 && (!it.contains('@') || it.contains(is_bad) || it.starts_with('-'))
         };
         match to.iter().zip(&addresses).find(is_wrong) {
-            Some((_, wrong)) => Err(format!("`to` became {wrong:?}, which is no address")),
+            Some((_, wrong)) => {
+                Err(format!("`to` became {wrong:?}, which is no address"))
+            }
             None => Ok(addresses),
         }
     }
