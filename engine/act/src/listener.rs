@@ -11,7 +11,7 @@ use crate::{
 };
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tripline_api::{
     Args, Batch, Begin, Built, Cursor, Flushed, ListenError, Listener, LogFile, Place,
@@ -34,6 +34,8 @@ pub(crate) type Key = (&'static str, String);
 #[derive(Default)]
 pub(crate) struct Seats {
     all: Mutex<BTreeMap<Key, Arc<Seat>>>,
+    /// Those that only rules of before need, as long as somebody uses them.
+    former: Mutex<BTreeMap<Key, Weak<Seat>>>,
 }
 
 /// A listener that one action uses at a time.
@@ -87,8 +89,9 @@ impl Seats {
                 if seats.contains_key(&key) {
                     continue;
                 }
-                let seat = match known.get(&key) {
-                    Some(seat) => Ok(Arc::clone(seat)),
+                let former = || lock(&self.former).get(&key).and_then(Weak::upgrade);
+                let seat = match known.get(&key).cloned().or_else(former) {
+                    Some(seat) => Ok(seat),
                     None => Seat::new(listener, arguments, context),
                 };
                 match seat {
@@ -113,6 +116,11 @@ impl Seats {
     /// Those that are not needed any more go when nobody uses them.
     pub(crate) fn take_over(&self, seats: BTreeMap<Key, Arc<Seat>>) {
         let before = std::mem::replace(&mut *lock(&self.all), seats);
+        let mut former = lock(&self.former);
+        former.retain(|_, seat| seat.strong_count() > 0);
+        former
+            .extend(before.iter().map(|(key, seat)| (key.clone(), Arc::downgrade(seat))));
+        drop(former);
         drop(before);
     }
 
@@ -121,17 +129,25 @@ impl Seats {
     }
 
     /// One of the rules of before may not be among those that were planned: it is built
-    /// for this once.
+    /// for as long as it is used.
     fn seat(
         &self,
         listener: &'static str,
         arguments: &str,
         context: &ActContext,
     ) -> Result<Arc<Seat>, String> {
-        if let Some(seat) = lock(&self.all).get(&(listener, arguments.to_owned())) {
+        let key = (listener, arguments.to_owned());
+        if let Some(seat) = lock(&self.all).get(&key) {
             return Ok(Arc::clone(seat));
         }
-        Seat::new(listener, arguments, context)
+        let mut former = lock(&self.former);
+        if let Some(seat) = former.get(&key).and_then(Weak::upgrade) {
+            return Ok(seat);
+        }
+        let seat = Seat::new(listener, arguments, context)?;
+        former.retain(|_, seat| seat.strong_count() > 0);
+        former.insert(key, Arc::downgrade(&seat));
+        Ok(seat)
     }
 }
 

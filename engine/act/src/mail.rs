@@ -152,7 +152,7 @@ impl Hands {
             self.mailbag.keep(name, settled);
             let others = match has {
                 0 => String::new(),
-                has => format!(" ({has} others have it)"),
+                has => format!(" (delivered to {has})"),
             };
             return failed(format!("the mail was put off for {later}{others}"));
         }
@@ -162,7 +162,7 @@ impl Hands {
             (0, _) => refused(format!("the mail was refused for good for {never}")),
             (has, _) => {
                 let stderr = format!(
-                    "[tripline: {has} have the mail, and it was refused for good for \
+                    "[tripline: the mail was delivered to {has}, and refused for good for \
                      {never}]\n"
                 );
                 done(String::new(), stderr)

@@ -158,3 +158,37 @@ fn pauses_differ_a_little() {
     assert!(pauses.iter().all(|it| (1600..2400).contains(it)), "{pauses:?}");
     assert!(pauses.iter().any(|it| *it != pauses[0]));
 }
+
+#[test]
+fn what_was_refused_for_good_is_not_tried_again() {
+    let set = rules(
+        r#"(rules: [(name: "r", on: Lines(), match: r"x", do: [
+            Mail(id: "m", needs: [], to: ["Ops <ops@example.com>"], subject: "x"),
+            Post(id: "p", needs: [], url: "https://example.com/"),
+        ])])"#,
+    );
+    for (exit, tried_again) in [
+        (-1, ["m", "p"].as_slice()),
+        (65, &["p"]),
+        (404, &["m"]),
+        (302, &["m"]),
+        (408, &["m", "p"]),
+        (425, &["m", "p"]),
+        (429, &["m", "p"]),
+        (503, &["m", "p"]),
+    ] {
+        let mut runs = Runs::exact(Arc::clone(&set));
+        let mut ended = Vec::new();
+        runs.start(firing("r", 1));
+        let first = runs.next(at(0), &mut ended);
+        assert_eq!(names(&first), ["m", "p"]);
+        let Job::Mail { to, .. } = &first[0].job else { panic!() };
+        assert_eq!(to, &["Ops <ops@example.com>"]);
+        for start in &first {
+            runs.ended(start.task, failed(exit), at(0), &mut ended);
+        }
+        let again = runs.next(at(100), &mut ended);
+        assert_eq!(names(&again), tried_again, "{exit}");
+        assert_eq!(ended.len(), 2 - tried_again.len());
+    }
+}
