@@ -93,6 +93,12 @@ impl Machine {
         &self.set
     }
 
+    /// The tables of which rules look at rows, and those that they learn from; `None` if
+    /// they look at every transaction.
+    pub fn tables(&self) -> Option<Vec<&str>> {
+        self.index.tables()
+    }
+
     /// What became of the events of each rule, in the order of [`RuleSet::rules`].
     pub fn counts(&self) -> impl Iterator<Item = Counts> {
         self.states.iter().map(|state| state.counts)

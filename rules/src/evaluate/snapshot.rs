@@ -127,7 +127,8 @@ impl Machine {
         let (mut descriptions, mut rules) = (BTreeMap::new(), Vec::new());
         for part in parts {
             if part.name == CLOCK {
-                clock = clock.max(read(part)?);
+                // It goes on where it was: what happened since is still to come.
+                clock = read(part)?;
             } else if part.name == FLAGS {
                 flags = Some(read(part)?);
             } else if let Some(source) = part.name.strip_prefix(DESCRIPTIONS) {
