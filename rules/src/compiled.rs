@@ -11,6 +11,7 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use minijinja::{Environment, Error, ErrorKind, Value};
 use regex::bytes::Regex;
+use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -33,6 +34,21 @@ pub struct RuleSet {
     pub define: BTreeMap<String, String>,
     /// Everything that was parsed, by the names in [`Expression`] and [`Template`].
     pub templates: Environment<'static>,
+}
+
+impl RuleSet {
+    /// The SHA-256 of the paths and the bytes of all files: what people compare to know
+    /// which set is in use.
+    pub fn sha256(&self) -> [u8; 32] {
+        let mut all = Sha256::new();
+        for file in &self.files {
+            let path = file.path.as_os_str().as_encoded_bytes();
+            all.update((path.len() as u64).to_le_bytes());
+            all.update(path);
+            all.update(file.sha256);
+        }
+        all.finalize().into()
+    }
 }
 
 /// A file of the set.

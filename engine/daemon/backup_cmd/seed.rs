@@ -19,7 +19,7 @@ use tripline_store::{LockError, SqliteStore, StateLock};
 ///
 /// When it could not be brought; what is there stays, and is gone on with.
 pub(super) fn run(args: &SeedArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
-    let mut config = Config::load(&args.config, registry)?;
+    let mut config = Config::load_without_rules(&args.config, registry)?;
     let mut kept = Kept::find(&mut config, args.listener.as_deref())?;
     let _lock = match StateLock::take(&config.state) {
         Ok(lock) => lock,
