@@ -371,7 +371,9 @@ pub struct Retry {
 /// The kinds of actions.
 #[derive(Clone, Debug)]
 pub enum ActionKind {
-    /// Runs a program; nothing but `env`, PATH and LANG is in its environment.
+    /// Runs a program; nothing but `env` and what [`Job::Exec`] names is in its environment.
+    ///
+    /// [`Job::Exec`]: crate::evaluate::Job::Exec
     Exec {
         /// An absolute path.
         program: PathBuf,
@@ -397,8 +399,10 @@ pub enum ActionKind {
         /// The argument `via` of the listener `Mail` as RON; `None`: `Sendmail()`.
         via: Option<String>,
     },
-    /// The event as it is, by the listener `Forward`.
-    Forward {
+    /// The event as it is, by a listener.
+    Listener {
+        /// Its word: `Forward`, `Print`.
+        listener: &'static str,
         /// Its arguments as RON, without parentheses and `from`.
         arguments: String,
     },

@@ -393,8 +393,10 @@ pub enum ActionKind {
         /// How the listener `Mail` has it, as written.
         via: Option<Text>,
     },
-    /// Hands the event to a receiver as it is, by the listener `Forward`.
-    Forward {
+    /// Hands the event to a listener as it is: `Forward`, `Print`.
+    Listener {
+        /// Its word.
+        listener: &'static str,
         /// Its arguments but `from`, as written: `to: "..", format: Lines`.
         arguments: String,
     },

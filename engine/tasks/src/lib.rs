@@ -22,4 +22,4 @@ mod workers;
 
 pub use history::{HISTORY_MAX, Ran};
 pub use rules::{Rules, Setup, Tell};
-pub use workers::{Hands, WORKERS_MAX};
+pub use workers::WORKERS_MAX;

@@ -3,11 +3,12 @@
 use crate::feed::Feed;
 use crate::history::History;
 use crate::lag::Lags;
-use crate::workers::{Hands, Workers};
+use crate::workers::Workers;
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tripline_act::Hands;
 use tripline_api::{
     Agenda, Begin, Bell, Cursor, Gap, Kept, ListenError, Listener, SourceId, View,
 };
@@ -21,7 +22,7 @@ pub struct Setup {
     /// The rules.
     pub set: Arc<RuleSet>,
     /// Who does their actions.
-    pub hands: Arc<dyn Hands>,
+    pub hands: Arc<Hands>,
     /// Who is told what people should know: troubles of the rules, tasks that failed.
     pub tell: Tell,
 }
@@ -37,7 +38,7 @@ pub struct Rules {
     deeds: Deeds,
     /// Actions whose start is being written, by the number it is written with.
     written: VecDeque<(u64, Vec<Start>)>,
-    hands: Arc<dyn Hands>,
+    hands: Arc<Hands>,
     /// From the moment on that something was remembered.
     workers: Option<Workers>,
     /// Rules that are not there any more, until they are forgotten.

@@ -5,27 +5,21 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use tripline_act::{Hands, Stop};
 use tripline_api::Bell;
 use tripline_rules::evaluate::{Outcome, Start};
 
 /// So many actions are done at the same time; more wait.
 pub const WORKERS_MAX: usize = 16;
 
-/// Does actions: whatever they are.
-pub trait Hands: Send + Sync {
-    /// Does an action and says how it ended. Takes no longer than the action may, and a
-    /// moment to end it. When the other end of `stop` goes, it comes to an end at once:
-    /// what it says then is of no interest.
-    fn act(&self, start: &Start, stop: &Receiver<()>) -> Outcome;
-}
-
 /// The threads, and what waits for one.
 pub(crate) struct Workers {
-    hands: Arc<dyn Hands>,
+    hands: Arc<Hands>,
     bell: Bell,
-    /// Dropped to end them.
-    stop: Option<Sender<()>>,
-    is_stopped: Receiver<()>,
+    stop: Stop,
+    /// Dropped to end the threads.
+    is_open: Option<Sender<()>>,
+    is_closed: Receiver<()>,
     starts: (Sender<Start>, Receiver<Start>),
     outcomes: (Sender<Done>, Receiver<Done>),
     threads: Vec<JoinHandle<()>>,
@@ -40,13 +34,14 @@ pub(crate) struct Done {
 }
 
 impl Workers {
-    pub(crate) fn new(hands: Arc<dyn Hands>, bell: Bell) -> Self {
-        let (stop, is_stopped) = bounded(0);
+    pub(crate) fn new(hands: Arc<Hands>, bell: Bell) -> Self {
+        let (is_open, is_closed) = bounded(0);
         Self {
             hands,
             bell,
-            stop: Some(stop),
-            is_stopped,
+            stop: Stop::new(),
+            is_open: Some(is_open),
+            is_closed,
             starts: bounded(WORKERS_MAX),
             outcomes: bounded(WORKERS_MAX),
             threads: Vec::new(),
@@ -97,15 +92,17 @@ impl Workers {
     fn hire(&mut self) -> io::Result<()> {
         let hands = Arc::clone(&self.hands);
         let (starts, outcomes) = (self.starts.1.clone(), self.outcomes.0.clone());
-        let (stop, bell) = (self.is_stopped.clone(), Arc::clone(&self.bell));
+        let (is_closed, stop) = (self.is_closed.clone(), self.stop.clone());
+        let bell = Arc::clone(&self.bell);
         let work = move || {
             loop {
                 let start = crossbeam_channel::select_biased! {
-                    recv(stop) -> _ => return,
+                    recv(is_closed) -> _ => return,
                     recv(starts) -> start => start,
                 };
                 let Ok(start) = start else { return };
-                let outcome = hands.act(&start, &stop);
+                // One that was ended early is done again after the next start.
+                let Some(outcome) = hands.act(&start, &stop) else { return };
                 // There is room for one of each thread.
                 if outcomes.send(Done { task: start.task, outcome }).is_err() {
                     return;
@@ -122,7 +119,8 @@ impl Workers {
 /// Ends what is being done: it is done again after the next start.
 impl Drop for Workers {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        self.stop.stop();
+        drop(self.is_open.take());
         for thread in self.threads.drain(..) {
             // A thread that panicked has done no harm to others.
             _ = thread.join();

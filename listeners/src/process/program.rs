@@ -19,6 +19,7 @@ pub struct Program {
     arguments: Vec<OsString>,
     environment: BTreeMap<OsString, OsString>,
     directory: PathBuf,
+    has_session: bool,
 }
 
 /// The start of the names that are ours to give.
@@ -69,6 +70,7 @@ impl Program {
             arguments: arguments.iter().map(OsString::from).collect(),
             environment,
             directory: "/".into(),
+            has_session: false,
         })
     }
 
@@ -117,6 +119,13 @@ impl Program {
         Self { directory, ..self }
     }
 
+    /// In a session of its own: it has no terminal to ask a person at, or to be
+    /// stopped by.
+    #[must_use]
+    pub fn in_own_session(self) -> Self {
+        Self { has_session: true, ..self }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -125,17 +134,22 @@ impl Program {
     /// Starts it, in a process group of its own, with the mark by which what it
     /// starts is recognised. Its standard input is a pipe, or a file.
     pub(super) fn spawn(&self, mark: &str, input: Option<File>) -> io::Result<Child> {
-        Command::new(&self.path)
+        let mut command = Command::new(&self.path);
+        command
             .args(&self.arguments)
             .env_clear()
             .envs(&self.environment)
             .env(MARK, mark)
             .current_dir(&self.directory)
-            .process_group(0)
             .stdin(input.map_or_else(Stdio::piped, Stdio::from))
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
+            .stderr(Stdio::piped());
+        if self.has_session {
+            begin_session(&mut command);
+        } else {
+            command.process_group(0);
+        }
+        command.spawn()
     }
 
     /// Why it did not start, and what a person can do.
@@ -165,6 +179,16 @@ impl Program {
             _ => return error.to_string(),
         };
         format!("{error}: {advice}")
+    }
+}
+
+/// A session, and with it a process group, of its own.
+#[expect(unsafe_code, reason = "no stable library of ours asks for this in a safe form")]
+fn begin_session(command: &mut Command) {
+    // SAFETY: between fork and exec only one call of the system is made, which
+    // allocates nothing, takes no lock and touches no memory of ours.
+    unsafe {
+        command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?));
     }
 }
 

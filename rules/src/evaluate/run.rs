@@ -92,7 +92,9 @@ pub enum Outcome {
     },
     /// With an error.
     Failed {
-        /// The code that it ended with; -1 if there is none.
+        /// The code that a program ended with, or the status of the answer to a `Post`; 65
+        /// of a `Mail` that was refused for all of its recipients and for good; otherwise
+        /// -1.
         exit: i64,
         /// What went wrong, in words.
         reason: String,

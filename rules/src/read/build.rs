@@ -276,7 +276,9 @@ fn action_kind(source: &SourceFile, values: &mut Values) -> Option<ActionKind> {
                 _ => None,
             },
         },
-        "Forward" => ActionKind::Forward { arguments: kept(source, values) },
+        listener @ ("Forward" | "Print") => {
+            ActionKind::Listener { listener, arguments: kept(source, values) }
+        }
         "Post" => ActionKind::Post {
             url: values.text("url"),
             headers: values.map("headers"),

@@ -37,9 +37,16 @@ impl Task {
 
 /// How many more attempts an action has.
 pub(super) fn retries(action: &Action, outcome: &Outcome) -> u32 {
-    let asks = matches!(outcome, Outcome::Failed { exit: ASKS_TO_RETRY, .. });
-    let is_exec = matches!(action.kind, ActionKind::Exec { .. });
-    action.retry.times.max(if asks && is_exec { ASKED_RETRIES } else { 0 })
+    let times = action.retry.times;
+    let Outcome::Failed { exit, .. } = outcome else { return times };
+    match (&action.kind, *exit) {
+        (ActionKind::Exec { .. }, ASKS_TO_RETRY) => times.max(ASKED_RETRIES),
+        // No attempt makes it better.
+        (ActionKind::Mail { .. }, REFUSED) => 0,
+        (ActionKind::Post { .. }, 408 | 425 | 429) => times,
+        (ActionKind::Post { .. }, 300..=499) => 0,
+        _ => times,
+    }
 }
 
 /// The pause before another attempt, in milliseconds: it doubles. With a seed it is up to a
@@ -81,6 +88,8 @@ pub(super) fn tail(text: &str) -> String {
 
 /// The code with which a program asks to be tried again (`EX_TEMPFAIL`).
 const ASKS_TO_RETRY: i64 = 75;
+/// The code of a mail that nobody will ever take (`EX_DATAERR`).
+const REFUSED: i64 = 65;
 /// How often it is, without `retry`.
 const ASKED_RETRIES: u32 = 5;
 /// The most that is kept of what an action said, in bytes: the end.
