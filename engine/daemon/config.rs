@@ -6,6 +6,7 @@
 
 mod arguments;
 mod entries;
+mod lane;
 mod rules;
 mod said;
 
@@ -65,6 +66,9 @@ pub(crate) enum ConfigError {
     /// There are errors in it: all of them, and the warnings.
     #[error("{}", render(.0, Style::Plain))]
     Wrong(Vec<Diagnostic>),
+    /// Actions of its rules cannot be done as they are written.
+    #[error("{}", .0.join("\n"))]
+    Actions(Vec<String>),
 }
 
 impl ConfigError {
@@ -72,6 +76,9 @@ impl ConfigError {
     pub(crate) fn render(&self, style: Style) -> String {
         match self {
             Self::Unreadable { .. } => format!("tripline: {self}\n"),
+            Self::Actions(wrong) => {
+                wrong.iter().map(|it| format!("tripline: {it}\n")).collect()
+            }
             Self::Wrong(diagnostics) => render(diagnostics, style),
         }
     }
@@ -85,7 +92,9 @@ impl Config {
     ///
     /// With every error that is in the files, not only the first.
     pub(crate) fn load(path: &Path, registry: &Registry) -> Result<Self, ConfigError> {
-        Self::read(path, registry, Rules::Own)?.sound()
+        let mut config = Self::read(path, registry, Rules::Own)?.sound()?;
+        lane::add(&mut config, registry).map_err(ConfigError::Actions)?;
+        Ok(config)
     }
 
     /// The same without the rules, for who only looks at the listeners: that works also

@@ -51,6 +51,32 @@ impl RuleSet {
     }
 }
 
+impl RuleSet {
+    /// Whether a rule looks at this source.
+    pub fn looks_at(&self, source: &str, is_journal: bool) -> bool {
+        let is_named =
+            |names: &[String]| names.is_empty() || names.iter().any(|it| it == source);
+        let looks = |trigger: &Trigger| match trigger {
+            Trigger::Journal { sources, .. } => is_journal && is_named(sources),
+            Trigger::Lines { sources, .. } => !is_journal && is_named(sources),
+            Trigger::Task { .. } | Trigger::Engine { .. } => false,
+        };
+        let mut rules = self.rules.iter().filter(|rule| rule.enabled);
+        rules.any(|rule| rule.triggers().any(looks))
+    }
+}
+
+impl Rule {
+    /// What it looks at: also for the second event of a pair.
+    pub fn triggers(&self) -> impl Iterator<Item = &Trigger> {
+        let until = match &self.when {
+            When::Pair { until, .. } => until.on.as_slice(),
+            _ => &[],
+        };
+        self.on.iter().chain(until)
+    }
+}
+
 /// A file of the set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadedFile {

@@ -11,7 +11,6 @@ use tripline_diagnose::{
     Block, Diagnostic, Field, Node, Severity, Shape, SourceFile, counted, shown,
 };
 use tripline_follow::log::find_files;
-use tripline_rules::compiled::Trigger;
 use tripline_rules::{Known, RuleSet};
 
 /// Which rules are read with a configuration.
@@ -49,16 +48,9 @@ impl RulesRead {
 
     /// Whether a rule looks at this source, as far as is known.
     pub(super) fn look_at(&self, source: &dyn Source) -> bool {
-        let looks = |sources: &[String]| {
-            sources.is_empty() || sources.iter().any(|it| it == source.id().as_str())
-        };
-        let wants = |trigger: &Trigger| match trigger {
-            Trigger::Journal { sources, .. } => source.is_journal() && looks(sources),
-            Trigger::Lines { sources, .. } => !source.is_journal() && looks(sources),
-            Trigger::Task { .. } | Trigger::Engine { .. } => false,
-        };
-        let mut rules = self.set.iter().flat_map(|set| &set.rules);
-        self.is_partial() || rules.any(|rule| rule.enabled && rule.on.iter().any(wants))
+        let looks =
+            |set: &Arc<RuleSet>| set.looks_at(source.id().as_str(), source.is_journal());
+        self.is_partial() || self.set.as_ref().is_some_and(looks)
     }
 }
 
