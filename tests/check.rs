@@ -172,3 +172,89 @@ fn rules_name_the_sources_of_the_configuration() {
     dir.write("r.ron", [b"(rules: [\"".as_slice(), &[0xff], b"\"])"].concat());
     dir.run(["check", "r.ron"]).exits(1).complains(["not UTF-8", "r.ron:1:11"]);
 }
+
+const WITH_RULES: &str = r#"(
+    state: "state",
+    sources: { "auth": Log(paths: ["auth.log"]), "p4": Journal(path: "journal") },
+    rules: ["rules.d/*.ron"],
+)
+"#;
+
+/// A rule with its test, on lines of this source.
+fn rule(name: &str, source: &str) -> String {
+    format!(
+        "(rules: [(name: {name:?}, on: Lines(source: {source:?}), match: \"^Failed\",
+            do: [Clear(flag: \"x\")])],
+          tests: [(name: \"t\", given: [Lines(text: \"Failed\")],
+            expect: [Clear(flag: \"x\")])])\n"
+    )
+}
+
+#[test]
+fn rules_of_a_configuration_are_checked_with_it() {
+    let dir = Dir::new();
+    dir.write("conf/tripline.ron", WITH_RULES);
+    // What nobody follows is warned of, and what a rule looks at is followed.
+    dir.write("conf/rules.d/a.ron", rule("a", "auth"));
+    let ran = dir.run(["check", "conf/tripline.ron"]).exits(0);
+    let ran = ran.complains(["no listener or rule follows `p4`"]);
+    assert!(!ran.stderr().contains("follows `auth`"), "{ran}");
+    assert_eq!(ran.stdout(), "2 files, 1 rule, 1 test: 1 warning\n");
+    // A file that is also given by itself is one file.
+    for given in ["conf/rules.d", "conf/rules.d/a.ron", "conf/../conf/rules.d/a.ron"] {
+        let ran = dir.run(["check", "conf/tripline.ron", given]).exits(0);
+        assert_eq!(ran.stdout(), "2 files, 1 rule, 1 test: 1 warning\n", "{given}");
+    }
+    // One set: also with a file that is only given.
+    dir.write("new.ron", rule("a", "auth"));
+    let ran = dir.run(["check", "new.ron", "conf/tripline.ron"]).exits(1);
+    ran.complains(["error[E041]", "new.ron:1:16", "conf/rules.d/a.ron:1:16"]);
+    // All errors of all files, each in its own.
+    dir.write("conf/rules.d/b.ron", rule("b", "auht"));
+    dir.write("conf/rules.d/c.ron", [b"(rules: [\"".as_slice(), &[0xff]].concat());
+    dir.write("conf/rules.d/d.ron", "(rules: [");
+    let wrong = ["conf/rules.d/b.ron:1:36", "error[E042]", "error[E008]", "d.ron:1:9"];
+    dir.run(["check", "conf/tripline.ron"]).exits(1).complains(wrong);
+    // So does `run`, and nothing is started; who only looks is not in the way.
+    let ran = dir.run(["run", "conf/tripline.ron"]).exits(2).complains(wrong);
+    assert!(ran.stderr().contains("tripline: 3 files: 4 errors"), "{ran}");
+    dir.run(["where", "conf/tripline.ron"]).exits(0);
+}
+
+#[test]
+fn what_rules_name_is_looked_at() {
+    let dir = Dir::new();
+    dir.write("rules.d/a.ron", rule("a", "auth"));
+    dir.write("rules.ron", rule("b", "auth"));
+    for (written, words) in [
+        ("[\"nosuch/*.ron\", \"rules.ron\"]", "warning: no file is found by this"),
+        ("\"nosuch.ron\"", "there is no file `nosuch.ron`"),
+        ("[\"rules.d\"]", "write \"rules.d/*.ron\""),
+        ("[\"rules.d/\"]", "add `/*` for the files in it"),
+        ("[\"*.ron\"]", "this names the configuration itself"),
+        ("[\"a[.ron\"]", "a `[` without its `]`"),
+        ("[3]", "`rules` must be paths of files, in quotes"),
+        ("{\"a\": 3}", "`rules` must be paths of files, in quotes"),
+        ("[]", "the configuration does not say `listeners`"),
+    ] {
+        dir.write("t.ron", WITH_RULES.replace("[\"rules.d/*.ron\"]", written));
+        let ran = dir.run(["check", "t.ron"]);
+        let code = if words.starts_with("warning") { 0 } else { 1 };
+        ran.exits(code).complains([words, "help: "]);
+    }
+    let both = WITH_RULES.replace("[\"rules.d/*.ron\"]", "[\"r*/*.ron\", \"rules.ron\"]");
+    dir.write("t.ron", both);
+    let ran = dir.run(["check", "t.ron"]).exits(0);
+    assert_eq!(ran.stdout(), "3 files, 2 rules, 2 tests: 1 warning\n");
+}
+
+#[test]
+fn too_much_of_rules_is_refused() {
+    let dir = Dir::new();
+    dir.write("t.ron", WITH_RULES);
+    for number in 0..1001 {
+        dir.write(&format!("rules.d/{number}.ron"), "()");
+    }
+    let ran = dir.run(["check", "t.ron"]).exits(1);
+    ran.complains(["t.ron:4:12", "these are more than 1000 files"]);
+}

@@ -1,7 +1,7 @@
 //! `tripline check`: all errors of all files in one go.
 
 use crate::cli::{CheckArgs, Format, exit};
-use crate::config::{self, Config, ConfigError, Registry};
+use crate::config::{self, Config, ConfigError, ConfigRead, Registry, Rules};
 use crate::receive_cmd::{ReceiveConfig, is_for_receiving};
 use crate::terminal::{self, Answers};
 use anyhow::Context as _;
@@ -9,24 +9,24 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use tripline_api::Source;
 use tripline_diagnose::{Diagnostic, Severity, SourceFile, counted, shown, summary};
 use tripline_rules::Known;
 
 /// Checks every file and says what is wrong. Rule files are one set; when there are
-/// configurations too, the sources in them are those that rules can name.
+/// configurations too, the sources in them are those that rules can name. Beside one
+/// configuration they are one set with the rules that it names.
 pub(crate) fn run(args: &CheckArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
     let mut checked = Checked::default();
     for path in &args.paths {
         match files_of(path) {
-            Ok(files) => files.iter().for_each(|file| checked.file(file, registry)),
+            Ok(files) => files.into_iter().for_each(|file| checked.sort_in(file)),
             Err(error) => {
                 terminal::say(format_args!("{error:#}"));
                 checked.is_unread = true;
             }
         }
     }
-    checked.rules(registry);
+    checked.look(registry);
     if args.strict {
         checked.found.iter_mut().for_each(|it| it.severity = Severity::Error);
     }
@@ -42,72 +42,117 @@ pub(crate) fn run(args: &CheckArgs, registry: &Registry) -> anyhow::Result<ExitC
     })
 }
 
-/// What was checked, and what is wrong with it.
+/// What is checked, and what is wrong with it.
 #[derive(Default)]
 struct Checked {
     files: usize,
+    receivers: Vec<PathBuf>,
+    configurations: Vec<PathBuf>,
     rule_files: Vec<Arc<SourceFile>>,
-    /// The sources of the configurations, and whether they are journals; `None` when
-    /// there is none that is sound.
-    sources: Option<Vec<(String, bool)>>,
-    /// A configuration is not sound, so it may have more sources.
-    is_partial: bool,
-    counts: Vec<String>,
+    /// How many rules and tests; `None` where there are no rule files.
+    counts: Option<(usize, usize)>,
     found: Vec<Diagnostic>,
     /// Something could not be read.
     is_unread: bool,
 }
 
 impl Checked {
-    fn file(&mut self, path: &Path, registry: &Registry) {
+    /// Looks what a file is.
+    fn sort_in(&mut self, path: PathBuf) {
         // What cannot be read is the configuration's to tell.
-        if let Ok(bytes) = config::read_bounded(path)
-            && tripline_rules::looks_like_rules(&String::from_utf8_lossy(&bytes))
-        {
-            self.files += 1;
-            let (file, problem) = config::decode(path, bytes);
-            match problem {
-                Some(mut problem) => {
-                    problem.code("E008");
-                    self.found.push(problem);
+        let bytes = config::read_bounded(&path);
+        match bytes {
+            Ok(bytes)
+                if tripline_rules::looks_like_rules(&String::from_utf8_lossy(&bytes)) =>
+            {
+                self.files += 1;
+                let (file, problem) = config::decode(&path, bytes);
+                match problem {
+                    Some(mut problem) => {
+                        problem.code("E008");
+                        self.found.push(problem);
+                    }
+                    None => self.rule_files.push(file),
                 }
-                None => self.rule_files.push(file),
             }
-            return;
+            _ if is_for_receiving(&path) => self.receivers.push(path),
+            _ => self.configurations.push(path),
         }
-        let loaded = match is_for_receiving(path) {
-            true => ReceiveConfig::load(path).map(|config| config.warnings),
-            false => Config::load(path, registry).map(|config| {
-                let sources = self.sources.get_or_insert_default();
-                let of = |it: &Arc<dyn Source>| (it.id().to_string(), it.is_journal());
-                sources.extend(config.sources.iter().map(of));
-                config.warnings
-            }),
-        };
-        match loaded {
-            Ok(warnings) => self.found.extend(warnings),
-            Err(ConfigError::Wrong(diagnostics)) => {
-                self.is_partial = true;
-                self.found.extend(diagnostics);
-            }
-            Err(error @ ConfigError::Unreadable { .. }) => {
-                terminal::say(format_args!("{error}"));
-                self.is_unread = true;
+    }
+
+    fn look(&mut self, registry: &Registry) {
+        for path in std::mem::take(&mut self.receivers) {
+            let loaded = ReceiveConfig::load(&path).map(|config| config.warnings);
+            let found = match loaded {
+                Err(ConfigError::Wrong(wrong)) => Ok(wrong),
+                loaded => loaded,
+            };
+            self.take(found);
+        }
+        let configurations = std::mem::take(&mut self.configurations);
+        let given = std::mem::take(&mut self.rule_files);
+        if let [path] = configurations.as_slice() {
+            let read = Config::read(path, registry, Rules::OwnAnd(&given));
+            let is_read = read.is_ok();
+            self.configuration(read, given.len());
+            if is_read {
                 return;
             }
         }
-        self.files += 1;
+        let (mut sources, mut is_partial) = (None, false);
+        let mut named = Vec::new();
+        for path in configurations.iter().filter(|_| configurations.len() > 1) {
+            let read = Config::read(path, registry, Rules::Own);
+            if let Ok(read) = &read {
+                named.extend_from_slice(&read.rule_files);
+                is_partial |= read.sources.is_none();
+                let of_it = read.sources.iter().flatten().cloned();
+                sources.get_or_insert_with(Vec::new).extend(of_it);
+            }
+            self.configuration(read, 0);
+        }
+        let is_known =
+            |it: &Arc<SourceFile>| named.iter().any(|named| is_same(named, it));
+        let rest: Vec<_> = given.into_iter().filter(|it| !is_known(it)).collect();
+        if !rest.is_empty() {
+            let sources = sources.filter(|_| !is_partial);
+            let known = Known { sources, listeners: registry.listeners };
+            let mut loaded = tripline_rules::load(&rest, &known);
+            self.count(loaded.rules, loaded.tests);
+            self.found.append(&mut loaded.diagnostics);
+        }
     }
 
-    fn rules(&mut self, registry: &Registry) {
-        if self.rule_files.is_empty() {
-            return;
+    /// A configuration was read, together with so many rule files that were given.
+    fn configuration(&mut self, read: Result<ConfigRead, ConfigError>, given: usize) {
+        let found = read.map(|read| {
+            // Those that were given are counted already.
+            self.files += read.files.saturating_sub(given);
+            if read.files > 0 {
+                self.count(read.rules, read.tests);
+            }
+            read.diagnostics
+        });
+        self.take(found);
+    }
+
+    fn take(&mut self, found: Result<Vec<Diagnostic>, ConfigError>) {
+        match found {
+            Ok(found) => {
+                self.files += 1;
+                self.found.extend(found);
+            }
+            Err(error) => {
+                terminal::say(format_args!("{error}"));
+                self.is_unread = true;
+            }
         }
-        let sources = self.sources.take().filter(|_| !self.is_partial);
-        let known = Known { sources, listeners: registry.listeners };
-        let mut loaded = tripline_rules::load(&self.rule_files, &known);
-        self.counts = vec![counted(loaded.rules, "rule"), counted(loaded.tests, "test")];
-        self.found.append(&mut loaded.diagnostics);
+    }
+
+    fn count(&mut self, rules: usize, tests: usize) {
+        let (all_rules, all_tests) = self.counts.get_or_insert_default();
+        *all_rules += rules;
+        *all_tests += tests;
     }
 
     fn print_human(&self) -> io::Result<()> {
@@ -121,8 +166,18 @@ impl Checked {
             return Ok(());
         }
         let mut counts = vec![counted(self.files, "file")];
-        counts.extend_from_slice(&self.counts);
+        if let Some((rules, tests)) = self.counts {
+            counts.extend([counted(rules, "rule"), counted(tests, "test")]);
+        }
         writeln!(Answers::new(), "{}: {}", counts.join(", "), summary(&self.found))
+    }
+}
+
+/// Whether a file is at this path.
+fn is_same(path: &Path, file: &SourceFile) -> bool {
+    match (path.canonicalize(), file.path.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
     }
 }
 

@@ -6,8 +6,13 @@
 
 mod arguments;
 mod entries;
+mod lane;
+mod rules;
 mod said;
 
+pub(crate) use rules::Rules;
+
+use rules::{RulesRead, names_rules};
 use std::fs;
 use std::io::{self, Read as _};
 use std::ops::Range;
@@ -15,9 +20,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tripline_api::{Args, Built, ListenerFactory, ListenerId, Source, SourceFactory};
 use tripline_diagnose::{
-    Block, Diagnostic, Field, Node, Outline, Severity, Shape, SourceFile, Style, shown,
-    words,
+    Block, Diagnostic, Field, Node, Outline, Severity, Shape, SourceFile, Style, counted,
+    shown, words,
 };
+use tripline_rules::RuleSet;
 
 /// The kinds of sources and listeners that a configuration can name.
 #[derive(Clone, Copy)]
@@ -39,6 +45,9 @@ pub(crate) struct Config {
     /// The listeners, in the order of the file. Each follows at least one
     /// source, and all that it names exist.
     pub(crate) listeners: Vec<(ListenerId, Built)>,
+    /// The rules, of all files that it names; `None` if it names none, or if they were
+    /// not asked for.
+    pub(crate) rules: Option<Arc<RuleSet>>,
     /// What is probably not meant that way.
     pub(crate) warnings: Vec<Diagnostic>,
 }
@@ -57,6 +66,9 @@ pub(crate) enum ConfigError {
     /// There are errors in it: all of them, and the warnings.
     #[error("{}", render(.0, Style::Plain))]
     Wrong(Vec<Diagnostic>),
+    /// Actions of its rules cannot be done as they are written.
+    #[error("{}", .0.join("\n"))]
+    Actions(Vec<String>),
 }
 
 impl ConfigError {
@@ -64,19 +76,50 @@ impl ConfigError {
     pub(crate) fn render(&self, style: Style) -> String {
         match self {
             Self::Unreadable { .. } => format!("tripline: {self}\n"),
+            Self::Actions(wrong) => {
+                wrong.iter().map(|it| format!("tripline: {it}\n")).collect()
+            }
             Self::Wrong(diagnostics) => render(diagnostics, style),
         }
     }
 }
 
 impl Config {
-    /// Reads a configuration and builds everything in it. Touches nothing but
-    /// the file.
+    /// Reads a configuration with its rules and builds everything in it. Touches nothing
+    /// but these files.
     ///
     /// # Errors
     ///
-    /// With every error that is in the file, not only the first.
+    /// With every error that is in the files, not only the first.
     pub(crate) fn load(path: &Path, registry: &Registry) -> Result<Self, ConfigError> {
+        let mut config = Self::read(path, registry, Rules::Own)?.sound()?;
+        lane::add(&mut config, registry).map_err(ConfigError::Actions)?;
+        Ok(config)
+    }
+
+    /// The same without the rules, for who only looks at the listeners: that works also
+    /// while somebody writes rules.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub(crate) fn load_without_rules(
+        path: &Path,
+        registry: &Registry,
+    ) -> Result<Self, ConfigError> {
+        Self::read(path, registry, Rules::None)?.sound()
+    }
+
+    /// Reads a configuration and says all that is wrong with it and its rules.
+    ///
+    /// # Errors
+    ///
+    /// When the configuration itself cannot be read.
+    pub(crate) fn read(
+        path: &Path,
+        registry: &Registry,
+        rules: Rules<'_>,
+    ) -> Result<ConfigRead, ConfigError> {
         let unreadable = |cause| ConfigError::Unreadable { path: path.to_owned(), cause };
         let bytes = read_bounded(path).map_err(unreadable)?;
         let absolute = std::path::absolute(path).map_err(unreadable)?;
@@ -91,18 +134,55 @@ impl Config {
             is_damaged: problem.is_some() || !outline.problems.is_empty(),
             syntax_errors: outline.problems.iter().map(|it| it.span.start).collect(),
             diagnostics: problem.into_iter().collect(),
+            has_rules: false,
+            rules: RulesRead::default(),
             file,
         };
-        let config = reading.config(&outline);
-        reading.finish(config, outline.problems)
+        let config = reading.config(&outline, rules);
+        Ok(reading.finish(config, outline.problems))
+    }
+}
+
+/// What became of a configuration and its rules.
+pub(crate) struct ConfigRead {
+    /// The configuration, if nothing is wrong; its warnings are in `diagnostics`.
+    config: Option<Config>,
+    /// The sources, if all of them are sound: names, and whether they are journals.
+    pub(crate) sources: Option<Vec<(String, bool)>>,
+    /// All that is wrong, by file.
+    pub(crate) diagnostics: Vec<Diagnostic>,
+    /// The files with rules that it names.
+    pub(crate) rule_files: Vec<PathBuf>,
+    /// How many files with rules were read, and how many rules and tests are in them,
+    /// sound or not.
+    pub(crate) files: usize,
+    pub(crate) rules: usize,
+    pub(crate) tests: usize,
+}
+
+impl ConfigRead {
+    /// The configuration, if it is sound.
+    fn sound(self) -> Result<Config, ConfigError> {
+        match self.config {
+            Some(config) => Ok(Config { warnings: self.diagnostics, ..config }),
+            None => Err(ConfigError::Wrong(self.diagnostics)),
+        }
     }
 }
 
 fn render(diagnostics: &[Diagnostic], style: Style) -> String {
     let mut text: String = diagnostics.iter().map(|it| it.render(style) + "\n").collect();
-    if let Some(first) = diagnostics.first() {
-        let summary = tripline_diagnose::summary(diagnostics);
-        text += &format!("tripline: {}: {summary}\n", shown(&first.file.path));
+    let mut files: Vec<_> = diagnostics.iter().map(|it| &it.file.path).collect();
+    files.sort_unstable();
+    files.dedup();
+    let summary = tripline_diagnose::summary(diagnostics);
+    match files.as_slice() {
+        [] => {}
+        [file] => text += &format!("tripline: {}: {summary}\n", shown(file)),
+        files => {
+            let files = counted(files.len(), "file");
+            text += &format!("tripline: {files}: {summary}\n");
+        }
     }
     text
 }
@@ -164,52 +244,64 @@ struct Reading {
     /// Where.
     syntax_errors: Vec<usize>,
     diagnostics: Vec<Diagnostic>,
+    /// It names files with rules, so there need not be listeners.
+    has_rules: bool,
+    rules: RulesRead,
 }
 
 impl Reading {
-    fn config(&mut self, outline: &Outline) -> Option<Config> {
+    fn config(&mut self, outline: &Outline, rules: Rules<'_>) -> Option<Config> {
         let block = self.root(outline)?;
-        let [state, sources, listeners] = self.fields(block);
+        self.has_rules = names_rules(block, &self.file.text);
+        let [state, sources, listeners, files] = self.fields(block);
         // Not one of them is left out because another one is missing.
         let state_path = state.and_then(|field| self.state(field));
         self.state.clone_from(state_path.as_ref().unwrap_or(&self.directory));
         let names = sources.map(|field| self.names(field));
         let built_sources = sources.map(|field| self.sources(field));
         let built = built_sources.as_deref().unwrap_or_default();
+        let is_whole = names.as_ref().is_some_and(|all| all.len() == built.len());
+        let known = (is_whole && !self.is_damaged).then_some(built);
         let built_listeners =
             listeners.map(|field| self.listeners(field, names.as_deref(), built));
+        self.rules = self.read_rules(files, known, rules);
+        let has_rules = self.has_rules;
         let config = Config {
             path: self.path.clone(),
             state: state_path?,
             sources: built_sources?,
-            listeners: built_listeners?,
+            listeners: built_listeners.or_else(|| has_rules.then(Vec::new))?,
+            rules: self.rules.set.clone(),
             warnings: Vec::new(),
         };
-        if self.diagnostics.is_empty() && !self.is_damaged {
-            self.warn(state?, sources?, &config);
+        let is_wrong = self.diagnostics.iter().any(|it| it.severity == Severity::Error);
+        if !is_wrong && !self.is_damaged {
+            self.warn(state?, sources?, &config, matches!(rules, Rules::None));
         }
         Some(config)
     }
 
-    /// The configuration if nothing is wrong, else everything that is.
-    fn finish(
-        mut self,
-        config: Option<Config>,
-        problems: Vec<Diagnostic>,
-    ) -> Result<Config, ConfigError> {
+    /// The configuration if nothing is wrong, and everything that is.
+    fn finish(mut self, config: Option<Config>, problems: Vec<Diagnostic>) -> ConfigRead {
         self.diagnostics.extend(problems);
         // The codes are those of rule files.
         self.diagnostics.iter_mut().for_each(|it| it.code = "");
-        if self.diagnostics.is_empty() {
+        if self.diagnostics.iter().all(|it| it.severity != Severity::Error) {
             self.believe_ron();
         }
         tripline_diagnose::sort(&mut self.diagnostics);
+        self.diagnostics.append(&mut self.rules.diagnostics);
         let is_wrong = self.diagnostics.iter().any(|it| it.severity == Severity::Error);
-        match config {
-            Some(config) if !is_wrong => {
-                Ok(Config { warnings: self.diagnostics, ..config })
-            }
-            _ => Err(ConfigError::Wrong(self.diagnostics)),
+        let of = |it: &Arc<dyn Source>| (it.id().to_string(), it.is_journal());
+        let sources = config.as_ref().filter(|_| !self.is_damaged);
+        ConfigRead {
+            sources: sources.map(|it| it.sources.iter().map(of).collect()),
+            config: config.filter(|_| !is_wrong),
+            diagnostics: self.diagnostics,
+            rule_files: self.rules.files,
+            files: self.rules.count,
+            rules: self.rules.rules,
+            tests: self.rules.tests,
         }
     }
 
@@ -260,8 +352,8 @@ impl Reading {
 
     /// The fields of the configuration; what is missing, unknown or there
     /// twice is an error.
-    fn fields<'a>(&mut self, block: &'a Block) -> [Option<&'a Field>; 3] {
-        let mut found: [Option<&Field>; 3] = [None; 3];
+    fn fields<'a>(&mut self, block: &'a Block) -> [Option<&'a Field>; 4] {
+        let mut found: [Option<&Field>; 4] = [None; 4];
         // Those that a misspelt one was meant to be: they are not missing.
         let mut meant: Vec<&str> = Vec::new();
         for field in &block.fields {
@@ -292,7 +384,9 @@ impl Reading {
             }
         }
         for (name, field) in FIELDS.into_iter().zip(found) {
-            if field.is_none() && !self.is_damaged && !meant.contains(&name) {
+            let is_needed = name != "rules" && !(name == "listeners" && self.has_rules);
+            let is_missing = field.is_none() && !meant.contains(&name);
+            if is_needed && is_missing && !self.is_damaged {
                 let start = block.parentheses.start;
                 let example = self.example(name);
                 self.error(
@@ -369,4 +463,4 @@ impl Reading {
 }
 
 /// The fields of a configuration.
-const FIELDS: [&str; 3] = ["state", "sources", "listeners"];
+const FIELDS: [&str; 4] = ["state", "sources", "listeners", "rules"];

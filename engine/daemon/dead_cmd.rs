@@ -34,7 +34,7 @@ pub(crate) fn run(
 }
 
 fn list(args: &DeadListArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
-    let config = Config::load(&args.config, registry)?;
+    let config = Config::load_without_rules(&args.config, registry)?;
     let mut letters = letters(&config.state)?;
     if let Some(listener) = &args.listener {
         letters.retain(|filed| filed.letter.key.listener.as_str() == listener);
@@ -48,7 +48,7 @@ fn list(args: &DeadListArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
 }
 
 fn show_one(args: &DeadShowArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
-    let config = Config::load(&args.config, registry)?;
+    let config = Config::load_without_rules(&args.config, registry)?;
     let wanted = Which { numbers: vec![args.number], all: false, listener: None };
     for filed in &chosen(letters(&config.state)?, &wanted)? {
         show::write_one(&mut Answers::new(), filed)?;
@@ -57,7 +57,7 @@ fn show_one(args: &DeadShowArgs, registry: &Registry) -> anyhow::Result<ExitCode
 }
 
 fn drop_some(args: &DeadDropArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
-    let config = Config::load(&args.config, registry)?;
+    let config = Config::load_without_rules(&args.config, registry)?;
     let letters = chosen(letters(&config.state)?, &args.which)?;
     let count = in_words(letters.len());
     if !args.yes && !confirmed(&format!("drop {count} for good?"))? {

@@ -61,15 +61,16 @@ fn run(mut machine: Machine, test: &Test) -> (Told, Machine) {
     machine.begin_anew(start());
     let mut stage = Stage::new(machine, &test.written.pretend, start());
     stage.play(&test.written.given);
-    let mut differences = compare::actions(&test.written.expect, &stage.actions);
-    differences.append(&mut stage.troubles);
+    let (mut acts, machine) = stage.end();
+    let mut differences = compare::actions(&test.written.expect, &acts.actions);
+    differences.append(&mut acts.troubles);
     let told = Told {
         differences,
-        simulated: stage.passed(),
-        timeline: stage.timeline,
-        fired: stage.fired,
+        simulated: acts.passed(),
+        timeline: acts.timeline,
+        fired: acts.fired,
     };
-    (told, stage.machine)
+    (told, machine)
 }
 
 /// The rules of one file, by themselves.

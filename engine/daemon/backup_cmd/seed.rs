@@ -19,7 +19,7 @@ use tripline_store::{LockError, SqliteStore, StateLock};
 ///
 /// When it could not be brought; what is there stays, and is gone on with.
 pub(super) fn run(args: &SeedArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
-    let mut config = Config::load(&args.config, registry)?;
+    let mut config = Config::load_without_rules(&args.config, registry)?;
     let mut kept = Kept::find(&mut config, args.listener.as_deref())?;
     let _lock = match StateLock::take(&config.state) {
         Ok(lock) => lock,
@@ -52,7 +52,8 @@ pub(super) fn run(args: &SeedArgs, registry: &Registry) -> anyhow::Result<ExitCo
     let changes = begin(&kept, &seeded, &known)?;
     store.commit(&changes)?;
     for change in &changes {
-        let (listener, source) = (&change.key().listener, kept.source.id());
+        let Some(key) = change.key() else { continue };
+        let (listener, source) = (&key.listener, kept.source.id());
         let number = seeded.checkpoint;
         say(format_args!("{listener} begins with journal {number} of {source}"));
     }

@@ -23,7 +23,7 @@ pub(super) fn run(
     args: &BackupVerifyArgs,
     registry: &Registry,
 ) -> anyhow::Result<ExitCode> {
-    let mut config = Config::load(&args.config, registry)?;
+    let mut config = Config::load_without_rules(&args.config, registry)?;
     let (listener, checkpoint) =
         args.which(|name| config.listeners.iter().any(|(id, _)| id.as_str() == name));
     let mut kept = Kept::find(&mut config, listener)?;

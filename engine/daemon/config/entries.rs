@@ -110,7 +110,13 @@ impl Reading {
     }
 
     /// What is sound and yet probably not meant.
-    pub(super) fn warn(&mut self, state: &Field, sources: &Field, config: &Config) {
+    pub(super) fn warn(
+        &mut self,
+        state: &Field,
+        sources: &Field,
+        config: &Config,
+        without_rules: bool,
+    ) {
         let Shape::Map(entries) = &sources.value.shape else { return };
         for source in &config.sources {
             let name = source.id().as_str();
@@ -137,12 +143,12 @@ impl Reading {
                         .help("give the listener a file or a directory of its own");
                 }
             }
-            if !config
-                .listeners
-                .iter()
-                .any(|(_, it)| it.from.iter().any(|from| from == name))
-            {
-                self.warning(span, format!("no listener follows `{name}`")).help(
+            let mut listeners = config.listeners.iter();
+            let is_followed =
+                listeners.any(|(_, it)| it.from.iter().any(|from| from == name));
+            if !is_followed && !without_rules && !self.rules.look_at(&**source) {
+                let who = if config.rules.is_some() { " or rule" } else { "" };
+                self.warning(span, format!("no listener{who} follows `{name}`")).help(
                     format!(
                         "take it away, or name it in a listener's `from: [\"{name}\"]`"
                     ),
@@ -167,7 +173,8 @@ impl Reading {
             .help(format!("write {noun}s: {{ \"name\": {} }}", one_line(example)));
             return Vec::new();
         };
-        if map.is_empty() && !self.is_damaged {
+        let may_be_empty = noun == "listener" && self.has_rules;
+        if map.is_empty() && !self.is_damaged && !may_be_empty {
             let example = kinds.first().map_or("...", |(_, example)| example);
             self.error(field.value.span.clone(), format!("there is no {noun}"))
                 .help(format!("add one: \"name\": {}", one_line(example)));

@@ -17,7 +17,7 @@ use tripline_store::SqliteStore;
 /// When the configuration or the store cannot be read or written, or there is no
 /// such letter.
 pub(super) fn run(args: &DeadRetryArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
-    let mut config = Config::load(&args.config, registry)?;
+    let mut config = Config::load_without_rules(&args.config, registry)?;
     let letters = chosen(letters(&config.state)?, &args.which)?;
     if letters.is_empty() {
         say(format_args!("nothing to deliver"));

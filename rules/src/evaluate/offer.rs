@@ -45,6 +45,7 @@ impl Machine {
             Ok(false) => return,
             Err(what) => return self.failed(number, &event.source, &what, out),
         }
+        self.touched.rules.insert(number);
         let seen = event.seen(captures);
         match key_of(&rule.by, &seen) {
             Ok(key) => {
@@ -160,6 +161,7 @@ impl Machine {
 
     /// What happens to a rule at this instant without an event: one thing.
     pub(super) fn happen(&mut self, number: usize, at: i64, out: &mut Vec<Output>) {
+        self.touched.rules.insert(number);
         let set = Arc::clone(&self.set);
         let rule = &set.rules[number];
         let state = &mut self.states[number];
@@ -299,6 +301,7 @@ impl Machine {
     /// An expression failed; said once in a while.
     fn failed(&mut self, number: usize, source: &str, what: &str, out: &mut Vec<Output>) {
         let rule = Arc::clone(&self.set.rules[number].name);
+        self.touched.rules.insert(number);
         let (state, clock) = (&mut self.states[number], self.clock);
         state.counts.failed += 1;
         if state.failed_at.is_none_or(|told| clock - told >= TELL_AGAIN_MILLIS) {

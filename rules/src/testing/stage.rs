@@ -2,7 +2,8 @@
 
 use crate::compiled::Trigger;
 use crate::evaluate::{
-    Ended, Event, Firing, Gather, Job, Lines, Machine, Outcome, Output, Runs, Start,
+    Ended, Event, Executor, Firing, Gather, Job, Lines, Machine, Note, Outcome, Play,
+    Runs, Start,
 };
 use crate::model::{At, EngineEvent, Given, Json, Pretend, Text};
 use jiff::{SignedDuration, Timestamp};
@@ -22,21 +23,25 @@ pub(super) struct Done {
 }
 
 pub(super) struct Stage<'t> {
-    pub(super) machine: Machine,
+    pub(super) acts: Acts<'t>,
+    play: Play,
+    /// How far each source has come, in bytes.
+    places: BTreeMap<String, u64>,
+    gather: BTreeMap<String, Gather>,
+    events: u64,
+}
+
+/// What was done, by an executor that pretends.
+pub(super) struct Acts<'t> {
     pub(super) actions: Vec<Done>,
     pub(super) timeline: Vec<String>,
     /// What is wrong whatever was expected.
     pub(super) troubles: Vec<String>,
     /// The names of rules that fired.
     pub(super) fired: BTreeSet<String>,
-    runs: Runs,
     pretend: &'t [(Text, At<Pretend>)],
     begin: Timestamp,
     now: Timestamp,
-    /// How far each source has come, in bytes.
-    places: BTreeMap<String, u64>,
-    gather: BTreeMap<String, Gather>,
-    events: u64,
 }
 
 impl<'t> Stage<'t> {
@@ -45,25 +50,27 @@ impl<'t> Stage<'t> {
         pretend: &'t [(Text, At<Pretend>)],
         now: Timestamp,
     ) -> Self {
+        let runs = Runs::exact(Arc::clone(machine.rules()));
         Self {
-            runs: Runs::exact(Arc::clone(machine.rules())),
-            machine,
-            actions: Vec::new(),
-            timeline: Vec::new(),
-            troubles: Vec::new(),
-            fired: BTreeSet::new(),
-            pretend,
-            begin: now,
-            now,
+            acts: Acts {
+                actions: Vec::new(),
+                timeline: Vec::new(),
+                troubles: Vec::new(),
+                fired: BTreeSet::new(),
+                pretend,
+                begin: now,
+                now,
+            },
+            play: Play::new(machine, runs),
             places: BTreeMap::new(),
             gather: BTreeMap::new(),
             events: 0,
         }
     }
 
-    /// How much time has passed.
-    pub(super) fn passed(&self) -> Duration {
-        self.now.duration_since(self.begin).try_into().unwrap_or_default()
+    /// What was done, and the machine for the next test.
+    pub(super) fn end(self) -> (Acts<'t>, Machine) {
+        (self.acts, self.play.machine)
     }
 
     pub(super) fn play(&mut self, given: &[At<Given>]) {
@@ -73,10 +80,9 @@ impl<'t> Stage<'t> {
                 Given::Event(fields) => {
                     let id = format!("test/0/{}", self.events);
                     self.events += 1;
-                    let event = Event::made(nested(fields), &id, self.now);
-                    let mut out = Vec::new();
-                    self.machine.event(&event, self.now, &mut out);
-                    self.act(out);
+                    let now = self.acts.now;
+                    let event = Event::made(nested(fields), &id, now);
+                    self.play.event(&event, now, &mut self.acts);
                 }
                 Given::Lines { text, source, times, every } => {
                     let Some(text) = text else { continue };
@@ -99,9 +105,11 @@ impl<'t> Stage<'t> {
             }
         }
         // What settles settles, and what failed is tried again until it has ended.
-        while let Some(due) =
-            [self.machine.settles_at(), self.runs.due()].into_iter().flatten().min()
-            && self.is_in_bounds()
+        while let Some(due) = [self.play.machine.settles_at(), self.play.runs.due()]
+            .into_iter()
+            .flatten()
+            .min()
+            && self.acts.is_in_bounds()
         {
             self.until(due);
         }
@@ -113,33 +121,26 @@ impl<'t> Stage<'t> {
         let offset = self.places.entry(name.clone()).or_default();
         let start = Place { offset: *offset, ..Place::default() };
         *offset += text.len() as u64;
-        let mut out = Vec::new();
-        if is_journal {
-            let mut reader = p4journal::Reader::new(text.as_bytes());
-            while let Ok(Some(entry)) = reader.next() {
-                let place = start.advance(entry.offset, 0);
-                let gather = self.gather.entry(name.clone()).or_default();
-                if let Some(transaction) = gather.push(entry.bytes, place) {
-                    self.machine.transaction(&name, &transaction, self.now, &mut out);
-                }
-            }
-        } else {
-            let lines = Lines {
-                source: &name,
-                start,
-                bytes: text.as_bytes(),
-                spans: None,
-                time: None,
-            };
-            self.machine.lines(&lines, self.now, &mut out);
+        let now = self.acts.now;
+        if !is_journal {
+            let bytes = text.as_bytes();
+            let lines = Lines { source: &name, start, bytes, spans: None, time: None };
+            return self.play.lines(&lines, now, &mut self.acts);
         }
-        self.act(out);
+        let mut reader = p4journal::Reader::new(text.as_bytes());
+        while let Ok(Some(entry)) = reader.next() {
+            let place = start.advance(entry.offset, 0);
+            let gather = self.gather.entry(name.clone()).or_default();
+            if let Some(transaction) = gather.push(entry.bytes, place) {
+                self.play.transaction(&name, &transaction, now, &mut self.acts);
+            }
+        }
     }
 
     /// The source that lines are of, and whether it is a journal: the only one of the
     /// rules unless the test says which.
     fn source(&self, named: Option<String>, text: &str) -> (String, bool) {
-        let rules = self.machine.rules();
+        let rules = self.play.machine.rules();
         let mut known: Vec<(Option<&String>, bool)> = Vec::new();
         for trigger in rules.rules.iter().flat_map(|rule| &rule.on) {
             let (sources, is_journal) = match trigger {
@@ -164,70 +165,54 @@ impl<'t> Stage<'t> {
     /// Time passes, with all that is due.
     fn pass(&mut self, time: Duration) {
         let time = SignedDuration::try_from(time).unwrap_or_default();
-        let end = self.now.checked_add(time).unwrap_or(Timestamp::MAX);
+        let end = self.acts.now.checked_add(time).unwrap_or(Timestamp::MAX);
         self.until(end);
     }
 
     fn until(&mut self, end: Timestamp) {
-        while let Some(due) =
-            [self.machine.due(), self.runs.due()].into_iter().flatten().min()
+        while let Some(due) = self.play.due()
             && due <= end
-            && self.is_in_bounds()
+            && self.acts.is_in_bounds()
         {
-            self.now = self.now.max(due);
-            self.tick();
+            self.acts.now = self.acts.now.max(due);
+            self.play.tick(self.acts.now, &mut self.acts);
         }
-        self.now = self.now.max(end);
-        self.tick();
+        self.acts.now = self.acts.now.max(end);
+        self.play.tick(self.acts.now, &mut self.acts);
+    }
+}
+
+impl Acts<'_> {
+    /// How much time has passed.
+    pub(super) fn passed(&self) -> Duration {
+        self.now.duration_since(self.begin).try_into().unwrap_or_default()
     }
 
-    fn tick(&mut self) {
-        let mut out = Vec::new();
-        self.machine.tick(self.now, &mut out);
-        self.act(out);
-    }
-
-    /// Does what follows, until nothing does at this instant.
-    fn act(&mut self, mut out: Vec<Output>) {
-        loop {
-            for output in std::mem::take(&mut out) {
-                self.take(output, &mut out);
-            }
-            let mut ended = Vec::new();
-            let starts = self.runs.next(self.now, &mut ended);
-            let is_idle = starts.is_empty() && ended.is_empty() && out.is_empty();
-            for start in starts {
-                self.execute(start, &mut ended, &mut out);
-            }
-            for ended in ended {
-                self.task(&ended, &mut out);
-            }
-            if is_idle || !self.is_in_bounds() {
-                return;
-            }
+    fn say(&mut self, what: &str) {
+        if self.timeline.len() < TIMELINE_MAX {
+            let seconds = self.passed().as_secs_f64();
+            self.timeline.push(format!("+{seconds}s {what}"));
         }
     }
 
-    fn take(&mut self, output: Output, out: &mut Vec<Output>) {
-        match output {
-            Output::Fired(firing) => {
-                self.say(&format!("{} fires{}", firing.rule, keys(&firing)));
-                self.fired.insert(firing.rule.clone());
-                self.runs.start(*firing);
-            }
-            // A test has no clock that could be wrong.
-            Output::Note(note) if note.event == EngineEvent::ClockSkew => {}
-            Output::Note(note) => {
-                self.troubles.push(note.message.clone());
-                let id = format!("engine/0/{}", self.events);
-                self.events += 1;
-                let event = Event::engine(&note, &id, self.now);
-                self.machine.event(&event, self.now, out);
-            }
+    fn is_in_bounds(&mut self) -> bool {
+        if self.actions.len() < ACTIONS_MAX {
+            return true;
         }
+        let trouble =
+            format!("there are more than {ACTIONS_MAX} actions: the test was ended");
+        if !self.troubles.contains(&trouble) {
+            self.troubles.push(trouble);
+        }
+        false
     }
+}
 
-    fn execute(&mut self, start: Start, ended: &mut Vec<Ended>, out: &mut Vec<Output>) {
+impl Executor for Acts<'_> {
+    fn execute(&mut self, start: Start) -> Option<Outcome> {
+        if !self.is_in_bounds() {
+            return None;
+        }
         let pretended = self.pretend.iter().find(|(id, _)| id.value == start.action);
         let nothing = String::new;
         let or = |text: &Option<Text>| {
@@ -251,58 +236,29 @@ impl<'t> Stage<'t> {
             Outcome::TimedOut { .. } => " timed out".to_owned(),
         };
         self.say(&format!("{}.{}{word}", start.rule, start.action));
-        if matches!(outcome, Outcome::Done { .. }) {
-            self.take_effect(&start, out);
-        }
-        self.runs.ended(start.task, outcome, self.now, ended);
         let after = self.passed();
         let (word, rule, job) = (start.word, start.rule, start.job);
         self.actions.push(Done { word, rule, after, job });
+        Some(outcome)
     }
 
-    /// What actions do inside the machine.
-    fn take_effect(&mut self, start: &Start, out: &mut Vec<Output>) {
-        match &start.job {
-            Job::Emit { kind, fields } => {
-                let id = format!("{}/{}", start.firing, start.action);
-                let event = Event::emitted(kind, fields, &id, self.now, start.depth);
-                self.machine.event(&event, self.now, out);
-            }
-            Job::Set { flag, millis } => {
-                let until = self.now.checked_add(SignedDuration::from_millis(*millis));
-                self.machine.set_flag(flag, until.unwrap_or(Timestamp::MAX));
-            }
-            Job::Clear { flag } => self.machine.clear_flag(flag),
-            _ => {}
-        }
+    fn fired(&mut self, firing: &Firing) {
+        self.say(&format!("{} fires{}", firing.rule, keys(firing)));
+        self.fired.insert(firing.rule.clone());
     }
 
-    fn task(&mut self, ended: &Ended, out: &mut Vec<Output>) {
+    fn ended(&mut self, ended: &Ended) {
         if ended.end.exit == -1 && ended.end.reason.contains("cannot be filled in") {
             let (rule, action) = (&ended.end.rule, &ended.end.action);
             self.troubles.push(format!("{rule}.{action}: {}", ended.end.reason));
         }
-        let event = Event::task(&ended.end, &ended.id, self.now, ended.depth);
-        self.machine.event(&event, self.now, out);
     }
 
-    fn say(&mut self, what: &str) {
-        if self.timeline.len() < TIMELINE_MAX {
-            let seconds = self.passed().as_secs_f64();
-            self.timeline.push(format!("+{seconds}s {what}"));
+    fn noted(&mut self, note: &Note) {
+        // A test has no clock that could be wrong.
+        if note.event != EngineEvent::ClockSkew {
+            self.troubles.push(note.message.clone());
         }
-    }
-
-    fn is_in_bounds(&mut self) -> bool {
-        if self.actions.len() < ACTIONS_MAX {
-            return true;
-        }
-        let trouble =
-            format!("there are more than {ACTIONS_MAX} actions: the test was ended");
-        if !self.troubles.contains(&trouble) {
-            self.troubles.push(trouble);
-        }
-        false
     }
 }
 

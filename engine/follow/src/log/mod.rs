@@ -44,4 +44,5 @@ mod settings;
 mod source;
 mod trail;
 
+pub use paths::{FoundFiles, find_files};
 pub use source::FACTORY;

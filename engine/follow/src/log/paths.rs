@@ -12,9 +12,11 @@
 //! A name with a leading dot matches only where the pattern has the dot. What
 //! has none of these is a literal path.
 
+mod find;
 mod pattern;
 mod walk;
 
+pub use find::{FoundFiles, find_files};
 pub(super) use walk::Walk;
 
 use globset::{Candidate, Glob, GlobBuilder, GlobSet};

@@ -143,10 +143,22 @@ fn runs_survive_a_restart() {
     let first = runs.next(at(0), &mut ended);
     runs.ended(first[0].task, done("kept"), at(0), &mut ended);
     let before = runs.next(at(1), &mut ended);
-    let text = serde_json::to_string(&runs).unwrap();
-    let mut runs: Runs = serde_json::from_str(&text).unwrap();
-    runs.set_rules(set);
+    let written = runs.take_touched().unwrap();
+    assert!(!runs.is_touched());
+    let written: Vec<(u64, Vec<u8>)> =
+        written.into_iter().map(|(number, bytes)| (number, bytes.unwrap())).collect();
+    let written = || written.iter().map(|(number, bytes)| (*number, &bytes[..]));
+    let mut runs = Runs::exact(set);
+    assert_eq!(runs.restore(written()).unwrap(), 0);
     assert_eq!(runs.next(at(2), &mut ended), before, "what ran runs again");
+    let mut others = Runs::exact(rules(
+        &CHAIN.replace(r#"id: "d""#, r#"id: "f""#).replace(r#"["d"]"#, r#"["f"]"#),
+    ));
+    assert_eq!(others.restore(written()).unwrap(), 0);
+    assert_eq!(names(&others.next(at(2), &mut ended)), ["b", "f"], "an action is new");
+    let mut others = Runs::exact(rules(&CHAIN.replace(r#"name: "r""#, r#"name: "q""#)));
+    assert_eq!(others.restore(written()).unwrap(), 1, "the rule is gone");
+    assert!(others.is_empty() && others.next(at(2), &mut ended).is_empty());
 }
 
 #[test]
