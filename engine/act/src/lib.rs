@@ -47,7 +47,7 @@ pub use stop::{OnStop, Stop};
 use aside::{Aside, Waited};
 use listener::Seats;
 use mail::Mailbag;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tripline_api::{BuildContext, ListenerFactory};
 use tripline_rules::RuleSet;
@@ -113,17 +113,22 @@ impl Hands {
         let seats = self.seats.plan(set, &self.context, &mut wrong);
         let mails = mail::plan(set, &self.context, &mut wrong);
         if !wrong.is_empty() {
-            return Err(wrong);
+            return Err(wrong.iter().map(Problem::to_string).collect());
         }
         self.seats.take_over(seats);
         self.mailbag.take_over(mails);
         Ok(())
     }
 
-    /// What can be found wrong with the actions by looking at this machine: a program that
-    /// is not there, say. It may be put right before they are done.
+    /// What is wrong with the actions: those that [`new`](Self::new) refuses, and what can
+    /// be found by looking at this machine, such as a program that is not there, which may
+    /// be put right before they are done.
     pub fn problems(set: &RuleSet, context: &ActContext) -> Vec<Problem> {
-        problem::find(set, context)
+        let mut problems = Vec::new();
+        drop(Seats::default().plan(set, context, &mut problems));
+        drop(mail::plan(set, context, &mut problems));
+        problems.extend(problem::find(set, context));
+        problems
     }
 
     /// The files that actions write to by a listener: no other listener may.
@@ -163,13 +168,6 @@ impl Hands {
 fn actions(rule: &Rule) -> impl Iterator<Item = &Action> {
     let then = rule.limit.iter().flat_map(|limit| &limit.then);
     rule.actions.iter().chain(then).chain(&rule.on_return).chain(&rule.on_failure)
-}
-
-/// Where an action stands, for a person.
-fn place(set: &RuleSet, rule: &Rule, action: &Action) -> String {
-    let file = set.files.get(rule.file).map(|file| file.path.as_path());
-    let file = file.unwrap_or_else(|| Path::new("?")).display();
-    format!("{file}:{}: rule \"{}\", {}", action.line, rule.name, action.word)
 }
 
 /// The same for the same action of the same firing: 32 digits.

@@ -7,9 +7,10 @@
 //! two attempts by itself.
 
 use crate::{
-    ActContext, Hands, Outcome, Stop, actions, done, failed, name as name_of, place,
+    ActContext, Hands, Outcome, Problem, Stop, actions, done, failed, name as name_of,
 };
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -76,7 +77,7 @@ impl Seats {
         &self,
         set: &RuleSet,
         context: &ActContext,
-        wrong: &mut Vec<String>,
+        wrong: &mut Vec<Problem>,
     ) -> BTreeMap<Key, Arc<Seat>> {
         let known = lock(&self.all);
         let mut seats: BTreeMap<Key, Arc<Seat>> = BTreeMap::new();
@@ -94,19 +95,17 @@ impl Seats {
                     Some(seat) => Ok(seat),
                     None => Seat::new(listener, arguments, context),
                 };
+                let seat = seat.and_then(|seat| match other_writer(&seats, &seat) {
+                    None => Ok(seat),
+                    Some(path) => Err(format!(
+                        "{} is written to by another action that has other arguments: \
+                         give both the same, or two files",
+                        path.display()
+                    )),
+                });
                 match seat {
-                    Ok(seat) => match other_writer(&seats, &seat) {
-                        None => _ = seats.insert(key, seat),
-                        Some(path) => wrong.push(format!(
-                            "{}: {} is written to by another action that has other \
-                             arguments: give both the same, or two files",
-                            place(set, rule, action),
-                            path.display()
-                        )),
-                    },
-                    Err(why) => {
-                        wrong.push(format!("{}: {why}", place(set, rule, action)));
-                    }
+                    Ok(seat) => _ = seats.insert(key, seat),
+                    Err(why) => wrong.push(Problem::error(set, rule, action, &why)),
                 }
             }
         }
@@ -259,7 +258,12 @@ impl Hands {
             Ok(used) => used,
             Err(why) => return Some(failed(why)),
         };
-        let delivery = deliver(&mut used, start, line, until, stop);
+        let attempt = || deliver(&mut used, start, line, until, stop);
+        // One that dies of an entry does not take the thread with it.
+        let delivery = catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| {
+            let why = format!("the listener {word} died of it, which is a mistake in it");
+            Delivery::Failed(why)
+        });
         if matches!(delivery, Delivery::Done(_)) {
             // Any other is in doubt, and may hold something of the entry.
             lock(&seat.chair).listener = Some(used);

@@ -1,7 +1,7 @@
 //! `Mail`: by the mailer of the listener.
 
 use crate::{
-    ActContext, Hands, Outcome, Stop, Waited, actions, done, failed, name, place,
+    ActContext, Hands, Outcome, Problem, Stop, Waited, actions, done, failed, name,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -42,7 +42,11 @@ struct Settled {
 }
 
 /// The ways out that the rules need.
-pub(crate) fn plan(set: &RuleSet, context: &ActContext, wrong: &mut Vec<String>) -> Ways {
+pub(crate) fn plan(
+    set: &RuleSet,
+    context: &ActContext,
+    wrong: &mut Vec<Problem>,
+) -> Ways {
     let mut ways = Ways::new();
     for rule in &set.rules {
         for action in actions(rule) {
@@ -53,7 +57,7 @@ pub(crate) fn plan(set: &RuleSet, context: &ActContext, wrong: &mut Vec<String>)
             match Mails::new(via.as_deref(), &context.build()) {
                 Ok(way) => _ = ways.insert(via.clone(), way),
                 Err(error) => {
-                    wrong.push(format!("{}: `via`: {error}", place(set, rule, action)));
+                    wrong.push(Problem::error(set, rule, action, &error.to_string()));
                 }
             }
         }

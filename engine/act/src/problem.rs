@@ -1,18 +1,21 @@
-//! What can be found wrong with actions by looking at this machine.
+//! What is wrong with actions, as far as it can be found before they are done.
 
 use crate::{ActContext, actions};
+use std::fmt;
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tripline_listeners::single::Mails;
-use tripline_rules::compiled::{Action, ActionKind, RuleSet};
-use tripline_rules::{Diagnostic, SourceFile};
+use tripline_rules::compiled::{Action, ActionKind, Rule};
+use tripline_rules::{Diagnostic, RuleSet, SourceFile};
 
-/// An action that would fail if it were done now.
+/// An action that can never be done as it is written, or would fail if it were done now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// It can never be done.
+    pub is_error: bool,
     /// The rule file, as it was given.
     pub file: PathBuf,
     /// The line in which the action begins, from 1.
@@ -28,41 +31,75 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// The code of the warning.
-    pub const CODE: &'static str = "W060";
+    /// One of this action of this rule. The message says what is wrong, and behind a
+    /// colon, if there is one, how to repair it.
+    pub(crate) fn error(
+        set: &RuleSet,
+        rule: &Rule,
+        action: &Action,
+        message: &str,
+    ) -> Self {
+        let (message, help) = message.split_once(": ").unwrap_or((message, SEE));
+        Self::new(set, rule, action, true, (message.to_owned(), help.to_owned()))
+    }
 
-    /// As a warning in the file that it is about, at the line of the action.
+    fn new(
+        set: &RuleSet,
+        rule: &Rule,
+        action: &Action,
+        is_error: bool,
+        (message, help): (String, String),
+    ) -> Self {
+        let file = set.files.get(rule.file).map(|file| file.path.clone());
+        Self {
+            is_error,
+            file: file.unwrap_or_default(),
+            line: action.line,
+            rule: rule.name.to_string(),
+            action: action.id.to_string(),
+            message,
+            help,
+        }
+    }
+
+    /// As an error or a warning in the file that it is about, at the line of the action.
     pub fn diagnostic(&self, file: &Arc<SourceFile>) -> Diagnostic {
         let lines = file.text.split_inclusive('\n');
         let before: usize = lines.take(self.line.saturating_sub(1)).map(str::len).sum();
         let line = file.text[before..].lines().next().unwrap_or_default();
         let start = before + (line.len() - line.trim_start().len());
         let end = before + line.trim_end().len();
-        let mut diagnostic =
-            Diagnostic::warning(file, start..end.max(start), self.message.clone());
-        diagnostic.code(Self::CODE).help(self.help.clone());
+        let (span, message) = (start..end.max(start), self.message.clone());
+        let (mut diagnostic, code) = match self.is_error {
+            true => (Diagnostic::error(file, span, message), "E024"),
+            false => (Diagnostic::warning(file, span, message), "W024"),
+        };
+        diagnostic.code(code).help(self.help.clone());
         diagnostic
     }
 }
 
+/// In one sentence.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, rule, action, message, help, .. } = self;
+        let file = self.file.display();
+        write!(f, "{file}:{line}: rule \"{rule}\", {action}: {message}: {help}")
+    }
+}
+
+const SEE: &str = "see the listener in the reference";
+
 /// What is wrong, and what a person can do.
 type Found = Option<(String, String)>;
 
+/// What looking at this machine shows.
 pub(crate) fn find(set: &RuleSet, context: &ActContext) -> Vec<Problem> {
     let mut problems = Vec::new();
     for rule in set.rules.iter().filter(|rule| rule.enabled) {
-        let file = set.files.get(rule.file).map(|file| file.path.clone());
         for action in actions(rule) {
-            for (message, help) in look(action, context) {
-                problems.push(Problem {
-                    file: file.clone().unwrap_or_default(),
-                    line: action.line,
-                    rule: rule.name.to_string(),
-                    action: action.id.to_string(),
-                    message,
-                    help,
-                });
-            }
+            let found = look(action, context).into_iter();
+            problems.extend(found.map(|it| Problem::new(set, rule, action, false, it)));
         }
     }
     problems

@@ -6,6 +6,7 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tripline_act::{ActContext, Hands};
 use tripline_api::{Args, Source};
 use tripline_diagnose::{
     Block, Diagnostic, Field, Node, Severity, Shape, SourceFile, counted, shown,
@@ -88,7 +89,25 @@ impl Reading {
         read.diagnostics.append(&mut loaded.diagnostics);
         (read.rules, read.tests) = (loaded.rules, loaded.tests);
         read.set = loaded.set.filter(|_| !read.is_partial()).map(Arc::new);
+        self.look_at_actions(&files, &mut read);
         read
+    }
+
+    /// Says which actions cannot be done, or not on this machine as it is now.
+    fn look_at_actions(&self, files: &[Arc<SourceFile>], read: &mut RulesRead) {
+        let Some(set) = &read.set else { return };
+        let context = ActContext {
+            listeners: self.registry.listeners,
+            directory: self.directory.clone(),
+            state: PathBuf::new(),
+        };
+        for problem in Hands::problems(set, &context) {
+            let file = files.iter().find(|file| file.path == problem.file);
+            read.diagnostics.extend(file.map(|file| problem.diagnostic(file)));
+        }
+        if read.is_partial() {
+            read.set = None;
+        }
     }
 
     /// The files that the patterns find, in order and each once.

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use tripline_act::{LATE_MAX, SAID_BYTES_MAX, Stop};
 use tripline_rules::evaluate::{Job, Outcome, Start};
 
-const SHORT: Duration = Duration::from_millis(300);
+/// Long enough for a program to have begun.
+const SHORT: Duration = Duration::from_secs(4);
 
 pub(crate) fn program(words: &[&str], stdin: &str, timeout: Duration) -> Start {
     let job = Job::Exec {

@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use tripline_act::{Hands, Problem};
 use tripline_api::Place;
-use tripline_rules::evaluate::{Ended, Lines, Machine, Output, Runs};
+use tripline_rules::evaluate::{Clock, Ended, Lines, Machine, Output, Runs};
 use tripline_rules::model::Status;
 use tripline_rules::{RuleSet, Severity, SourceFile};
 
@@ -40,7 +40,7 @@ impl Site {
             time: None,
         };
         let mut out = Vec::new();
-        self.machine.lines(&lines, self.now, &mut out);
+        self.machine.lines(&lines, Clock::Now(self.now), &mut out);
         for output in out {
             if let Output::Fired(firing) = output {
                 self.runs.start(*firing);
@@ -183,7 +183,7 @@ fn what_would_fail_is_found_before() {
     let file = SourceFile::new("rules.ron", text.as_str());
     let warning = problems[9].diagnostic(&file);
     assert_eq!(warning.severity, Severity::Warning);
-    let marked = &text[warning.span.clone()];
+    let marked = &text[warning.span];
     assert!(
         marked.starts_with("on_failure: [Exec(") && marked.ends_with("])],"),
         "{marked}"

@@ -1,7 +1,8 @@
 //! `Forward` and `Print`: what a listener of the registry does for an action.
 
 use crate::site::{
-    HOSTILE, LONG, act, context, hands, rules, said, start, try_rules, wait_until, why,
+    HOSTILE, LONG, act, context, hands, in_background, rules, said, start, try_rules,
+    wait_until, why,
 };
 use crate::web::Web;
 use std::fs;
@@ -31,7 +32,7 @@ fn receiver(at: &str) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
     let serve = move || {
         for stream in listener.incoming().flatten() {
             let kept = Arc::clone(&kept);
-            std::thread::spawn(move || {
+            in_background(move || {
                 let mut reader = BufReader::new(stream);
                 let mut line = Vec::new();
                 while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
@@ -41,7 +42,7 @@ fn receiver(at: &str) -> (SocketAddr, Arc<Mutex<Vec<String>>>) {
             });
         }
     };
-    std::thread::spawn(serve);
+    in_background(serve);
     (address, lines)
 }
 
@@ -199,6 +200,9 @@ fn what_a_listener_does_not_understand_is_found_before() {
         let wrong = Hands::new(&set, &context(directory.path())).err().unwrap();
         assert!(wrong.len() == 1 && wrong[0].contains(wanted), "{wrong:?}");
         assert!(wrong[0].starts_with("rules.ron:1: rule \"r\", "), "{wrong:?}");
+        let problems = Hands::problems(&set, &context(directory.path()));
+        let [problem] = &problems[..] else { panic!("{problems:?}") };
+        assert!(problem.is_error && problem.to_string() == wrong[0], "{problem:?}");
     }
     let set = rules(&rule(r#"Print(to: "x"), Print(to: "x"), Print(to: "y")"#));
     let hands = Hands::new(&set, &context(directory.path())).unwrap();

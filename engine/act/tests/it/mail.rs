@@ -1,7 +1,9 @@
 //! Mails, to Postfix and to a server that puts off.
 
 use crate::postfix::Postfix;
-use crate::site::{HOSTILE, LONG, act, assert_nothing_was_run, hands, said, start, why};
+use crate::site::{
+    HOSTILE, LONG, act, assert_nothing_was_run, hands, in_background, said, start, why,
+};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -135,7 +137,7 @@ fn server() -> (SocketAddr, Arc<Mutex<Vec<Taken>>>) {
             }
         }
     };
-    std::thread::spawn(serve);
+    in_background(serve);
     (address, taken)
 }
 

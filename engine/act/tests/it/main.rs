@@ -1,5 +1,7 @@
 //! Actions done for real: programs, servers, files, hostile values.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod exec; // programs that behave, or do not
 mod hands; // rules, other rules, and what `check` would say
 mod listener; // Forward and Print

@@ -95,6 +95,12 @@ pub(crate) fn why(outcome: Outcome) -> (i64, String) {
     }
 }
 
+/// A thread that lives as long as the process.
+pub(crate) fn in_background(work: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().name("server".to_owned()).spawn(work);
+    drop(thread.unwrap());
+}
+
 /// Looks until a condition holds, for at most so long; returns whether it does.
 pub(crate) fn wait_until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     let deadline = Instant::now() + limit;
