@@ -10,6 +10,7 @@ mod lane;
 mod rules;
 mod said;
 
+pub(crate) use lane::ENGINE_FILE;
 pub(crate) use rules::Rules;
 
 use rules::{RulesRead, names_rules};

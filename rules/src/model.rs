@@ -209,6 +209,10 @@ pub enum EngineEvent {
     Gap,
     /// A listener stopped and needs a person.
     ListenerStopped,
+    /// A listener has not delivered what is in the oldest file that is kept.
+    AboutToBeLost,
+    /// Entries were set aside: their receiver will never take them.
+    SetAside,
     /// A source cannot be read.
     SourceLost,
     /// It can be read again.

@@ -52,6 +52,13 @@ pub trait Agenda {
     /// may be done now.
     fn is_kept(&mut self, number: u64);
 
+    /// The lane is to stop: nothing is begun any more. What is under way may come to its
+    /// end, for a while.
+    fn wind_down(&mut self);
+
+    /// Whether nothing is under way.
+    fn is_at_rest(&self) -> bool;
+
     /// Whether there is nothing more to be done: a run until idle waits for that.
     fn is_done(&self) -> bool;
 }

@@ -3,11 +3,13 @@
 use super::{Config, Registry};
 use crate::terminal::printable;
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tripline_act::{ActContext, Hands};
-use tripline_api::{Built, ListenerId, Source};
+use tripline_api::{Args, BuildContext, Built, ListenerId, Source};
 use tripline_rules::RuleSet;
+use tripline_rules::compiled::Trigger;
 use tripline_tasks::{Rules, Setup};
 
 /// What makes a rule fire is soon on the disk, so that its actions soon start.
@@ -27,7 +29,13 @@ pub(super) fn add(config: &mut Config, registry: &Registry) -> Result<(), Vec<St
     let context = ActContext { listeners: registry.listeners, directory, state };
     let hands = Arc::new(Hands::new(set, &context)?);
     let set = Arc::clone(set);
-    let from = looked_at(&set, &config.sources);
+    let mut from = looked_at(&set, &config.sources);
+    if looks_at_engine(&set)
+        && let Some(engine) = engine(&config.state, registry)
+    {
+        from.push(engine.id().to_string());
+        config.sources.push(engine);
+    }
     let tell = Arc::new(|what: &str| {
         let what = printable(what);
         // Standard error may be gone; the work goes on all the same.
@@ -40,6 +48,28 @@ pub(super) fn add(config: &mut Config, registry: &Registry) -> Result<(), Vec<St
         config.listeners.push((id, built));
     }
     Ok(())
+}
+
+/// Where what happens to Tripline itself is written, in the state directory.
+pub(crate) const ENGINE_FILE: &str = "engine/events.jsonl";
+
+/// Whether a rule looks at what happens to Tripline itself.
+fn looks_at_engine(set: &RuleSet) -> bool {
+    let looks = |trigger: &Trigger| match trigger {
+        Trigger::Engine { events, emitted } => !events.is_empty() || emitted.is_empty(),
+        _ => false,
+    };
+    set.rules.iter().filter(|rule| rule.enabled).any(|rule| rule.triggers().any(looks))
+}
+
+/// What happens to Tripline itself, as a source: a log like any other.
+fn engine(state: &Path, registry: &Registry) -> Option<Arc<dyn Source>> {
+    let log = registry.sources.iter().find(|it| it.name() == "Log")?;
+    let path = state.join(ENGINE_FILE);
+    let directory = path.parent()?;
+    let context = BuildContext { name: Rules::ENGINE, directory, state };
+    let file = path.file_name()?.to_str()?;
+    log.build(&Args::new(&format!("(paths: [{file:?}])")), &context).ok()
 }
 
 /// The sources that a rule looks at.

@@ -132,6 +132,7 @@ impl Lane {
     /// One step on each source, then a flush if one is due, then perhaps a rest.
     fn round(&mut self, pace: &mut Pace) -> Turn {
         if self.is_told_to_stop() {
+            self.wind_down(pace)?;
             self.flush_all(pace)?;
             return Err(Leave::Ended(Ended::Done { missing: None }));
         }
@@ -526,6 +527,10 @@ impl Lane {
 
     fn say_waiting(&mut self, index: usize, idle: &Idle) {
         let track = &mut self.tracks[index];
+        if track.has_arrived(idle.waiting_for.as_deref()) {
+            let (listener, source) = (&self.id, &track.key.source);
+            self.events.event(&Event::Arrived { listener, source });
+        }
         let is_told = track.waits_for(idle.waiting_for.as_deref());
         if let Some(waiting_for) = idle.waiting_for.as_deref().filter(|_| is_told) {
             let (listener, source) = (&self.id, &track.key.source);

@@ -64,6 +64,11 @@ impl Own {
         Arc::new(move || ring(&bell))
     }
 
+    /// Rings again: whoever waited for the bell leaves it as it was.
+    pub(crate) fn ring(&self) {
+        ring(&self.bell);
+    }
+
     pub(crate) const fn rings(&self) -> &Receiver<()> {
         &self.rings
     }

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tripline_act::Hands;
 use tripline_api::{
-    Agenda, Begin, Bell, Cursor, Gap, Kept, ListenError, Listener, SourceId, View,
+    Agenda, Batch, Begin, Bell, Cursor, Gap, Kept, ListenError, Listener, SourceId, View,
 };
 use tripline_rules::RuleSet;
 use tripline_rules::evaluate::{
-    Ended, Executor, Job, Machine, Note, Outcome, Part, Play, Runs, Start,
+    Ended, Event, Executor, Job, Machine, Note, Outcome, Part, Play, Runs, Start,
 };
 
 /// What a listener of rules is made of.
@@ -43,6 +43,8 @@ pub struct Rules {
     workers: Option<Workers>,
     /// Rules that are not there any more, until they are forgotten.
     forgotten: Vec<String>,
+    /// No action is to start any more.
+    is_winding_down: bool,
     /// What is remembered could not be written.
     broken: Option<String>,
 }
@@ -58,6 +60,11 @@ struct Deeds {
 impl Rules {
     /// What they are called among the listeners.
     pub const NAME: &'static str = "rules";
+    /// The source of what happens to Tripline itself: a log with a [`Note`] as JSON in each
+    /// line.
+    pub const ENGINE: &'static str = "engine";
+    /// What the ends of tasks are called as a source.
+    pub const TASK: &'static str = "task";
 
     /// Knows nothing yet, and does nothing before it has
     /// [remembered](Agenda::remember).
@@ -75,6 +82,7 @@ impl Rules {
             hands: setup.hands,
             workers: None,
             forgotten: Vec::new(),
+            is_winding_down: false,
             broken: None,
         }
     }
@@ -86,9 +94,26 @@ impl Rules {
         self.deeds.now
     }
 
+    /// What happened to Tripline itself.
+    fn engine(&mut self, batch: &Batch<'_>, now: Timestamp) {
+        if batch.log.is_some_and(|log| log.is_preview) {
+            return;
+        }
+        for entry in batch.entries() {
+            // What is torn or of another version is no event.
+            if let Ok(note) = serde_json::from_slice::<Note>(entry.bytes) {
+                let event = Event::engine(&note, &entry.id(), now);
+                self.play.event(&event, now, &mut self.deeds);
+            }
+        }
+    }
+
     /// Hands out what may start.
     fn hand_out(&mut self) -> Result<(), ListenError> {
-        let Some(workers) = &mut self.workers else { return Ok(()) };
+        let Some(workers) = self.workers.as_mut().filter(|_| !self.is_winding_down)
+        else {
+            return Ok(());
+        };
         workers
             .hand_out()
             .map_err(|error| ListenError::io("cannot start a thread for actions", &error))
@@ -108,6 +133,7 @@ impl Listener for Rules {
         self.lags.see(batch.source, batch.last_time(), now);
         let now = self.now();
         match batch.log {
+            Some(_) if batch.source.as_str() == Self::ENGINE => self.engine(batch, now),
             Some(_) => Feed::lines(&mut self.play, batch, now, &mut self.deeds),
             None => self.feed.records(&mut self.play, batch, now, &mut self.deeds),
         }
@@ -239,6 +265,14 @@ impl Agenda for Rules {
 
     fn is_done(&self) -> bool {
         self.play.runs.is_empty()
+    }
+
+    fn wind_down(&mut self) {
+        self.is_winding_down = true;
+    }
+
+    fn is_at_rest(&self) -> bool {
+        self.workers.as_ref().is_none_or(Workers::are_idle)
     }
 }
 

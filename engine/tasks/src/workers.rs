@@ -89,6 +89,11 @@ impl Workers {
         Some(done)
     }
 
+    /// Whether nothing is being done.
+    pub(crate) const fn are_idle(&self) -> bool {
+        self.busy == 0
+    }
+
     fn hire(&mut self) -> io::Result<()> {
         let hands = Arc::clone(&self.hands);
         let (starts, outcomes) = (self.starts.1.clone(), self.outcomes.0.clone());

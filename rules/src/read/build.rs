@@ -142,6 +142,8 @@ fn engine_event(word: &str) -> Option<EngineEvent> {
         "ReloadRefused" => EngineEvent::ReloadRefused,
         "Gap" => EngineEvent::Gap,
         "ListenerStopped" => EngineEvent::ListenerStopped,
+        "AboutToBeLost" => EngineEvent::AboutToBeLost,
+        "SetAside" => EngineEvent::SetAside,
         "SourceLost" => EngineEvent::SourceLost,
         "SourceBack" => EngineEvent::SourceBack,
         "ClockSkew" => EngineEvent::ClockSkew,

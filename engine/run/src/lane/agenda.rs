@@ -40,6 +40,22 @@ impl Lane {
         Ok(takes_more)
     }
 
+    /// Lets what is under way come to its end, for a while.
+    pub(super) fn wind_down(&mut self, pace: &mut Pace) -> Turn {
+        let until = Instant::now() + self.flush_within;
+        if let Some(agenda) = self.listener.agenda() {
+            agenda.wind_down();
+        }
+        while let Some(own) = &self.own
+            && !self.listener.agenda().is_none_or(|it| it.is_at_rest())
+            && own.rings().recv_deadline(until).is_ok()
+        {
+            own.ring();
+            self.work(pace)?;
+        }
+        Ok(())
+    }
+
     pub(super) fn works_at(&mut self) -> Option<Instant> {
         self.own.as_ref()?;
         self.listener.agenda()?.due()
