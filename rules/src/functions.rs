@@ -178,6 +178,8 @@ const DEPTH_MAX: usize = 50;
 /// What every expression and template runs in.
 pub(crate) fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
+    // A line that somebody wrote is a line: it keeps its end.
+    environment.set_keep_trailing_newline(true);
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_fuel(Some(FUEL_MAX));

@@ -216,6 +216,7 @@ impl Agenda for Rules {
 
     fn at_end(&mut self, source: &SourceId) {
         self.lags.at_end(source);
+        self.play.set_behind(self.lags.is_behind());
     }
 
     fn takes_more(&self) -> bool {

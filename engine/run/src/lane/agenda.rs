@@ -87,6 +87,9 @@ impl Lane {
     /// Whether the listener has nothing more to do by itself.
     pub(super) fn is_done(&mut self) -> bool {
         let is_settled = self.own.as_ref().is_none_or(|own| own.is_settled());
-        is_settled && self.listener.agenda().is_none_or(|agenda| agenda.is_done())
+        let is_due = self.works_at().is_some_and(|time| time <= Instant::now());
+        is_settled
+            && !is_due
+            && self.listener.agenda().is_none_or(|agenda| agenda.is_done())
     }
 }
