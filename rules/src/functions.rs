@@ -4,6 +4,7 @@ use crate::Type;
 use crate::compiled::Expression;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value,
@@ -179,7 +180,9 @@ const DEPTH_MAX: usize = 50;
 pub(crate) fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
     // A line that somebody wrote is a line: it keeps its end.
-    environment.set_keep_trailing_newline(true);
+    if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
+        environment.set_syntax(syntax);
+    }
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_fuel(Some(FUEL_MAX));

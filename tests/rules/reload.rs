@@ -24,6 +24,9 @@ fn a_hundred_reloads_lose_and_double_nothing() {
     let mut daemon = place.start();
     for number in 0..RELOADS {
         place.append(&lines(number * LINES..(number + 1) * LINES));
+        if number == 0 {
+            place.wait_for_tasks(1);
+        }
         place.rules(&rules(&format!(" {number}"), ""));
         daemon.signal(Signal::HUP);
         assert!(daemon.is_running(), "{}", place.said());

@@ -42,8 +42,8 @@ fn what_fires_is_done() {
     let mut ends = place.ends();
     ends.sort();
     let wanted = [
-        "breaks.try gave_up",
         "breaks.touch-1 succeeded",
+        "breaks.try gave_up",
         "brute.block succeeded",
         "brute.mark succeeded",
         "watches.touch-1 succeeded",

@@ -50,6 +50,8 @@ pub struct Machine {
     pub(super) descriptions: BTreeMap<String, Descriptions>,
     /// The latest time that it was given, in milliseconds since 1970.
     pub(super) clock: i64,
+    /// It has seen nothing yet.
+    pub(super) is_fresh: bool,
     pub(super) touched: Touched,
     /// When the times of a source were last said to be wrong.
     skewed: BTreeMap<String, i64>,
@@ -67,6 +69,7 @@ impl Machine {
             flags: BTreeMap::new(),
             descriptions: BTreeMap::new(),
             clock: millis(now),
+            is_fresh: true,
             touched: Touched::default(),
             skewed: BTreeMap::new(),
             samples: None,
@@ -176,7 +179,7 @@ impl Machine {
         if !rows.iter().any(|(table, _)| self.index.wants_table(table)) {
             return;
         }
-        let time = self.believed(source, time, out);
+        let time = self.believed(source, time, clock, out);
         let nothing = Descriptions::default();
         let known = self.descriptions.get(source).unwrap_or(&nothing);
         let roots = transaction::roots(transaction, known);
@@ -300,14 +303,26 @@ impl Machine {
             self.turn_with(own, until, out);
         }
         let time = match own {
-            Some(own) => self.believed(lines.source, own, out),
+            Some(own) => self.believed(lines.source, own, clock, out),
             None => self.clock,
         };
         Event::line(lines.source, id, bytes, self.clock, time)
     }
 
-    /// The time that an event carries, if it is near its arrival; else that.
-    fn believed(&mut self, source: &str, time: i64, out: &mut Vec<Output>) -> i64 {
+    /// The time that an event carries, if it is near its arrival; else that. Of what
+    /// happened before, if it is not still to come.
+    fn believed(
+        &mut self,
+        source: &str,
+        time: i64,
+        clock: Clock,
+        out: &mut Vec<Output>,
+    ) -> i64 {
+        if let Clock::Then(until) = clock
+            && time <= millis(until)
+        {
+            return time;
+        }
         let skew = time.saturating_sub(self.clock);
         if skew.saturating_abs() <= SKEW_MILLIS_MAX {
             return time;
@@ -329,6 +344,7 @@ impl Machine {
 
     /// What comes before an event at this instant.
     fn before(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        self.is_fresh = false;
         self.advance(millis(now) - 1, out);
         self.turn(now);
     }
@@ -337,6 +353,11 @@ impl Machine {
     /// goes with them, and no further than this.
     fn turn_with(&mut self, time: i64, until: Timestamp, out: &mut Vec<Output>) {
         let time = time.min(millis(until));
+        if self.is_fresh && time < self.clock {
+            // The first thing that it sees is where its time begins.
+            self.begin_anew(instant(time));
+        }
+        self.is_fresh = false;
         if time > self.clock {
             self.before(instant(time), out);
         }

@@ -142,6 +142,7 @@ impl Machine {
             }
         }
         self.clock = clock;
+        self.is_fresh &= parts.is_empty();
         self.flags = flags.unwrap_or_default();
         self.descriptions = descriptions;
         let mut restored = Restored::default();
