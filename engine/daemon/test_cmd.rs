@@ -19,7 +19,9 @@ pub(crate) fn run(args: &TestArgs, registry: &Registry) -> anyhow::Result<ExitCo
             let bytes = config::read_bounded(&file)?;
             // A directory may hold a configuration too.
             let is_named = file == *path;
-            if !is_named && !tripline_rules::looks_like_rules(&String::from_utf8_lossy(&bytes)) {
+            if !is_named
+                && !tripline_rules::looks_like_rules(&String::from_utf8_lossy(&bytes))
+            {
                 continue;
             }
             let (file, problem) = config::decode(&file, bytes);
