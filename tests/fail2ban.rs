@@ -1,13 +1,13 @@
 //! Filters of fail2ban as rules: over the same lines both find the same, in each line.
 //!
 //! The first line of `examples/fail2ban/NAME.ron` names the filter, with its options;
-//! `tests/fail2ban/NAME.log` has the lines. Which of them match, and which host is in
-//! them, is what `fail2ban-regex` says with the filters of its own package. A filter more
-//! is two files more.
+//! `tests/fail2ban/NAME.log` has the lines, of which some are tried with many other times
+//! and heads. Which of them match, and which host is in them, is what `fail2ban-regex` says
+//! with the filters of its own package. A filter more is two files more.
 
 use crate::util::Dir;
 use jiff::{SignedDuration, Timestamp};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::net::IpAddr;
@@ -30,7 +30,9 @@ fn both_find_the_same_in_each_line() {
         let filter = filter_of(&rules);
         let log = root().join(format!("tests/fail2ban/{name}.log"));
         let text = fs::read_to_string(&log).unwrap();
-        let text: Vec<&str> = text.lines().collect();
+        let dir = Dir::new();
+        let text = varied(&text);
+        let log = dir.write("log", text.join("\n") + "\n");
         let theirs = theirs(&log, &filter, &text);
         let ours = ours(&rules, &text);
         let looked_at = text.iter().filter(|line| !line.starts_with('#')).count();
@@ -41,14 +43,13 @@ fn both_find_the_same_in_each_line() {
         for (number, line) in text.iter().enumerate() {
             let (theirs, ours) = (theirs.get(&number), ours.get(&number));
             if theirs != ours {
-                let number = number + 1;
-                _ = writeln!(wrong, "{name}.log:{number}: {line}");
+                _ = writeln!(wrong, "{name}.log: {line}");
                 _ = writeln!(wrong, "    {filter}: {theirs:?}\n    rules: {ours:?}");
             }
         }
     }
     assert!(wrong.is_empty(), "\n{wrong}");
-    assert!(lines > 200, "only {lines} lines");
+    assert!(lines > 1000, "only {lines} lines");
     println!("{lines} lines, {} filters", names().len());
 }
 
@@ -72,8 +73,83 @@ fn every_pattern_is_found_in_a_line() {
     }
 }
 
+/// Times as logs have them, and none.
+const TIMES: [&str; 22] = [
+    "Nov 20 21:00:00",
+    "2026-11-20 21:00:00",
+    "2026/11/20 21:00:00",
+    "20-Nov-2026 21:00:00.123",
+    "Fri Nov 20 21:00:00 2026",
+    "Fri Nov 20 21:00:00.123456 2026",
+    "2026-11-20T21:00:00.123456+01:00",
+    "2026-11-20 21:00:00,123",
+    "2026-11-20T21:00:00Z",
+    "2026-11-20 21:00:00 +0100",
+    "2026.11.20 21:00:00",
+    "Fri Nov 20 2026 21:00:00.123",
+    "Nov 20, 2026 9:00:00 PM",
+    "CET Nov 20 21:00:00",
+    "20/Nov/2026:21:00:00 +0100",
+    "20/11/2026 21:00:00",
+    "20/11/26 21:00:00",
+    "11/20/2026:21:00:00",
+    "1795208400.123",
+    "261120 21:00:00",
+    "20261120T210000",
+    "",
+];
+
+/// What may stand in front of the host and behind it.
+const AROUND: [(&str, &str); 4] = [
+    ("<4.3> ", ""),
+    ("<auth.info> ", ""),
+    ("", "@vserver_x "),
+    ("", "kernel: [  769.570846] "),
+];
+
+/// So many lines of each log are there with other times and heads too.
+const VARIED: usize = 5;
+
+/// The lines, and some of them with other times and heads.
+fn varied(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let timed = text.lines().filter_map(|line| Some((line, behind_time(line)?)));
+    for (line, (open, rest)) in timed.take(VARIED) {
+        for time in TIMES {
+            let is_end = open.is_empty() && time.is_empty();
+            let rest = if is_end { rest.trim_start() } else { rest };
+            lines.push(format!("{open}{time}{rest}"));
+        }
+        let by_syslog = line.strip_prefix("Nov").and(rest[1..].split_once(' '));
+        for (before, behind) in AROUND.into_iter().filter(|_| by_syslog.is_some()) {
+            let (host, said) = by_syslog.unwrap();
+            lines.push(format!("{} {before}{host} {behind}{said}", TIMES[0]));
+        }
+    }
+    let mut seen = BTreeSet::new();
+    lines.retain(|line| seen.insert(line.clone()));
+    // A connection is known by its process.
+    for (number, line) in lines.iter_mut().enumerate().skip(text.lines().count()) {
+        *line = line.replace("sshd[10", &format!("sshd[2{number}"));
+    }
+    lines
+}
+
+/// `[` if the time is in one, and what is behind the time.
+fn behind_time(line: &str) -> Option<(&str, &str)> {
+    let open = &line[..usize::from(line.starts_with('['))];
+    let line = &line[open.len()..];
+    let fits = |time: &&&str| {
+        let alike = |(a, b): (u8, u8)| a == b || a.is_ascii_digit() && b.is_ascii_digit();
+        line.len() > time.len() && line.bytes().zip(time.bytes()).all(alike)
+    };
+    let time = TIMES[..6].iter().filter(fits).max_by_key(|time| time.len())?;
+    let rest = &line[time.len()..];
+    rest.starts_with([' ', ']']).then_some((open, rest))
+}
+
 /// What the rules of a file find, as their `Emit` hands it on.
-fn ours(path: &Path, lines: &[&str]) -> Found {
+fn ours(path: &Path, lines: &[String]) -> Found {
     let read =
         |path: &Path| SourceFile::new(path.to_owned(), fs::read_to_string(path).unwrap());
     let files = [read(&root().join("examples/fail2ban/common.ron")), read(path)];
@@ -127,7 +203,7 @@ fn source_of(set: &RuleSet) -> String {
 
 /// What `fail2ban-regex` finds. It writes each match with the lines that led to it, of
 /// which the last one is the one that matched.
-fn theirs(log: &Path, filter: &str, lines: &[&str]) -> Found {
+fn theirs(log: &Path, filter: &str, lines: &[String]) -> Found {
     let (mut command, config) = fail2ban_regex();
     command.args(["--raw", "--encoding", "utf-8", "--config"]).arg(config);
     command.args(["--out", "@@<ip>@@<matches>"]).arg(log).arg(filter);
