@@ -55,7 +55,7 @@ pub static LIBRARY: &[Named] = &[
         Type::Text,
         "A host's name.",
     ),
-    named("INT", r"[-+]?\d{1,18}\b", Type::Int, "A whole number of at most 18 digits."),
+    named("INT", r"[-+]?\d+", Type::Int, "A whole number; a unit may stand behind it."),
     named("IP", r"(?:%{IPV4}|%{IPV6})", Type::Text, "An address."),
     named("IPV4", r"(?:\d{1,3}\.){3}\d{1,3}", Type::Text, "192.0.2.1."),
     named(
@@ -411,7 +411,7 @@ mod tests {
         let expanded = expand("a %{EDGE:edge} %{INT:n} b", &files).unwrap();
         assert_eq!(
             expanded.text,
-            r"a (?P<edge>edge-(?P<site>\w+)) (?P<n>[-+]?\d{1,18}\b) b"
+            r"a (?P<edge>edge-(?P<site>\w+)) (?P<n>[-+]?\d+) b"
         );
         assert!(expanded.kinds.contains(&("n".to_owned(), Type::Int)));
         let at = expanded.text.len();
