@@ -409,10 +409,7 @@ mod tests {
             ("RING".to_owned(), "%{RING}".to_owned()),
         ]);
         let expanded = expand("a %{EDGE:edge} %{INT:n} b", &files).unwrap();
-        assert_eq!(
-            expanded.text,
-            r"a (?P<edge>edge-(?P<site>\w+)) (?P<n>[-+]?\d+) b"
-        );
+        assert_eq!(expanded.text, r"a (?P<edge>edge-(?P<site>\w+)) (?P<n>[-+]?\d+) b");
         assert!(expanded.kinds.contains(&("n".to_owned(), Type::Int)));
         let at = expanded.text.len();
         assert_eq!(expanded.origin(at - 1..at), 24..25);
