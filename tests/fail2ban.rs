@@ -120,9 +120,11 @@ fn varied(text: &str) -> Vec<String> {
             let rest = if is_end { rest.trim_start() } else { rest };
             lines.push(format!("{open}{time}{rest}"));
         }
-        let by_syslog = line.strip_prefix("Nov").and(rest[1..].split_once(' '));
-        for (before, behind) in AROUND.into_iter().filter(|_| by_syslog.is_some()) {
-            let (host, said) = by_syslog.unwrap();
+        if !line.starts_with("Nov") {
+            continue;
+        }
+        let (host, said) = rest.trim_start().split_once(' ').unwrap();
+        for (before, behind) in AROUND {
             lines.push(format!("{} {before}{host} {behind}{said}", TIMES[0]));
         }
     }
