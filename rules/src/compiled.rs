@@ -3,6 +3,8 @@
 //! Names are resolved, patterns are built, durations and numbers lie within their bounds,
 //! the graph of `needs` has no ring. [`load`](crate::load) is the only way to make it.
 
+mod set;
+
 use crate::Type;
 use crate::model::{EngineEvent, Fire, Op, Overlap, Quieted, Status};
 use jiff::civil::Time;
@@ -11,7 +13,6 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use minijinja::{Environment, Error, ErrorKind, Value};
 use regex::bytes::Regex;
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -34,47 +35,6 @@ pub struct RuleSet {
     pub define: BTreeMap<String, String>,
     /// Everything that was parsed, by the names in [`Expression`] and [`Template`].
     pub templates: Environment<'static>,
-}
-
-impl RuleSet {
-    /// The SHA-256 of the paths and the bytes of all files: what people compare to know
-    /// which set is in use.
-    pub fn sha256(&self) -> [u8; 32] {
-        let mut all = Sha256::new();
-        for file in &self.files {
-            let path = file.path.as_os_str().as_encoded_bytes();
-            all.update((path.len() as u64).to_le_bytes());
-            all.update(path);
-            all.update(file.sha256);
-        }
-        all.finalize().into()
-    }
-}
-
-impl RuleSet {
-    /// Whether a rule looks at this source.
-    pub fn looks_at(&self, source: &str, is_journal: bool) -> bool {
-        let is_named =
-            |names: &[String]| names.is_empty() || names.iter().any(|it| it == source);
-        let looks = |trigger: &Trigger| match trigger {
-            Trigger::Journal { sources, .. } => is_journal && is_named(sources),
-            Trigger::Lines { sources, .. } => !is_journal && is_named(sources),
-            Trigger::Task { .. } | Trigger::Engine { .. } => false,
-        };
-        let mut rules = self.rules.iter().filter(|rule| rule.enabled);
-        rules.any(|rule| rule.triggers().any(looks))
-    }
-}
-
-impl Rule {
-    /// What it looks at: also for the second event of a pair.
-    pub fn triggers(&self) -> impl Iterator<Item = &Trigger> {
-        let until = match &self.when {
-            When::Pair { until, .. } => until.on.as_slice(),
-            _ => &[],
-        };
-        self.on.iter().chain(until)
-    }
 }
 
 /// A file of the set.

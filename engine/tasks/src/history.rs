@@ -16,7 +16,6 @@ pub struct Ran {
     /// When it ended, in seconds since 1970.
     pub at: i64,
     /// How it ended.
-    #[serde(flatten)]
     pub end: TaskEnd,
 }
 
