@@ -90,8 +90,9 @@ fn a_sender_that_was_brought_back_is_told_what_to_do() {
     assert_eq_bytes(&now, &received, "nothing is sent");
 
     let said = pair.said("sender");
-    let (_, advice) = said.split_once("stop this Tripline, remove ").unwrap();
-    let (path, _) = advice.split_once(" and start it").unwrap();
+    let (said, _) = said.split_once(" and what the receiver knows").unwrap();
+    let (_, path) = said.rsplit_once(": ").unwrap();
+    assert!(pair.said("sender").contains("remove that file and start it again"));
     fs::remove_file(pair.dir.path().join(path)).unwrap();
     pair.send().exits(0);
     let now = fs::read(pair.received("a.log")).unwrap();

@@ -335,7 +335,7 @@ fn a_state_that_was_brought_back_is_refused() {
     let why = batches[0].deliver(&mut brought_back).unwrap_err();
     assert!(
         matches!(why, ListenError::Retry(_))
-            && why.to_string().contains("copy/relay.json and start"),
+            && why.to_string().contains("copy/relay.json and what"),
         "{why}"
     );
     drop(brought_back);

@@ -313,20 +313,21 @@ impl Play {
         self.disk.chains = None;
     }
 
+    /// Who is refused does what the sentence says.
+    fn begin(&mut self, to: usize) {
+        if self.connect(to) {
+            return;
+        }
+        assert!(self.was_brought_back, "refused, and nothing was brought back");
+        self.refused += 1;
+        self.remove_file();
+        assert!(self.connect(to), "refused again");
+    }
+
     fn step(&mut self, (kind, a, b): (u8, usize, usize), with_snapshots: bool) {
         match kind {
             0 | 1 => self.append(1 + a % 3),
-            2 | 3 => {
-                if !self.connect(a % 2) {
-                    assert!(
-                        self.was_brought_back,
-                        "refused, and nothing was brought back"
-                    );
-                    self.refused += 1;
-                    self.remove_file();
-                    assert!(self.connect(a % 2), "refused again");
-                }
-            }
+            2 | 3 => self.begin(a % 2),
             4..=7 => self.send(1 + a % 3, b % 2 == 0, 0),
             8 => self.send(1 + a % 3, true, 1 + b % 2),
             9..=11 => self.receive(1 + a % 4, b % 2 == 0),
@@ -350,8 +351,7 @@ impl Play {
     /// Everything of the log is somewhere, in the end.
     fn finish(mut self) {
         for _ in 0..3 {
-            self.step((2, 0, 0), false);
-            self.connect(0);
+            self.begin(0);
             self.send(usize::MAX / 2, true, 0);
             self.receive(usize::MAX, true);
             self.hear(true);
