@@ -29,9 +29,11 @@
 //! [`KEYS_MAX`], [`KEYED_BYTES_MAX`], [`HELD_MAX`], [`FLAGS_MAX`].
 
 mod absent;
+mod closest;
 mod count;
 mod digest;
 mod event;
+mod explain;
 mod firing;
 mod head;
 mod index;
@@ -45,6 +47,7 @@ mod matching;
 mod offer;
 mod pair;
 mod quiet;
+mod rehearse;
 mod run;
 mod several;
 mod snapshot;
@@ -60,12 +63,14 @@ mod test_support;
 mod tests;
 
 pub use event::{Event, Note, Seen, TaskEnd};
+pub use explain::{Explained, RuleExplained, Step};
 pub use firing::{Firing, What};
 pub use head::Head;
 pub use job::{Job, render};
 pub use keyed::{KEYED_BYTES_MAX, KEYS_MAX, Key};
 pub use lines::Lines;
 pub use machine::{FLAGS_MAX, Machine, Output};
+pub use rehearse::{Rehearsal, StandIn};
 pub use run::{Ended, Outcome, Runs, Start};
 pub use snapshot::{Restored, SnapshotError};
 pub use state::{Counts, HELD_MAX};

@@ -10,6 +10,7 @@ mod compare;
 mod report;
 mod stage;
 
+pub(crate) use compare::fields_of;
 pub use report::{Coverage, Report, TestReport};
 
 use crate::compiled::{RuleSet, Test};
@@ -61,15 +62,17 @@ fn run(mut machine: Machine, test: &Test) -> (Told, Machine) {
     machine.begin_anew(start());
     let mut stage = Stage::new(machine, &test.written.pretend, start());
     stage.play(&test.written.given);
-    let mut differences = compare::actions(&test.written.expect, &stage.actions);
-    differences.append(&mut stage.troubles);
+    let simulated = stage.passed();
+    let player = &mut stage.player;
+    let mut differences = compare::actions(&test.written.expect, &player.actions);
+    differences.append(&mut player.troubles);
     let told = Told {
         differences,
-        simulated: stage.passed(),
-        timeline: stage.timeline,
-        fired: stage.fired,
+        simulated,
+        timeline: std::mem::take(&mut player.timeline),
+        fired: std::mem::take(&mut player.fired),
     };
-    (told, stage.machine)
+    (told, stage.into_machine())
 }
 
 /// The rules of one file, by themselves.

@@ -1,6 +1,7 @@
 //! The machine: events and time in, firings out.
 
 use super::event::{Event, Note, Seen, jinja};
+use super::explain::Watch;
 use super::firing::{Firing, flags_value};
 use super::index::Index;
 use super::keyed::Key;
@@ -43,6 +44,8 @@ pub struct Machine {
     skewed: BTreeMap<String, i64>,
     /// The patterns that were found, by rule; only where that was asked for.
     pub(super) samples: Option<Vec<BTreeSet<usize>>>,
+    /// Who wants to know why, if anybody.
+    pub(super) watch: Option<Box<Watch>>,
 }
 
 impl Machine {
@@ -57,6 +60,7 @@ impl Machine {
             clock: millis(now),
             skewed: BTreeMap::new(),
             samples: None,
+            watch: None,
             set,
         };
         machine.begin_anew(now);
@@ -133,12 +137,22 @@ impl Machine {
         }
         let time =
             self.believed(source, transaction.marker.time.saturating_mul(1000), out);
+        let event = self.event_of(source, transaction, time);
+        self.see(&event, out);
+    }
+
+    /// A transaction as an event that happened then, in milliseconds since 1970.
+    pub(super) fn event_of(
+        &self,
+        source: &str,
+        transaction: &Transaction,
+        time: i64,
+    ) -> Event {
         let nothing = Descriptions::default();
         let known = self.descriptions.get(source).unwrap_or(&nothing);
         let roots = transaction::roots(transaction, known);
         let id = format!("{source}/{}", transaction.place.id());
-        let event = Event::journal(source, id, (self.clock, time), rows, roots);
-        self.see(&event, out);
+        Event::journal(source, id, (self.clock, time), transaction.rows(), roots)
     }
 
     /// Another event.
@@ -293,7 +307,10 @@ impl Machine {
             let first = self.states.iter().enumerate().filter_map(due).min();
             let Some((at, rule)) = first.filter(|(at, _)| *at <= until) else { return };
             self.clock = self.clock.max(at);
+            // What comes of the time is not about the event.
+            let watch = self.watch.take();
             self.happen(rule, at, out);
+            self.watch = watch;
         }
     }
 

@@ -2,13 +2,13 @@
 
 use crate::compiled::Trigger;
 use crate::evaluate::{
-    Ended, Event, Firing, Gather, Job, Lines, Machine, Outcome, Output, Runs, Start,
+    Ended, Event, Firing, Gather, Job, Lines, Machine, Note, Outcome, Rehearsal, StandIn,
+    Start,
 };
 use crate::model::{At, EngineEvent, Given, Json, Pretend, Text};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 use tripline_api::Place;
 
@@ -22,21 +22,24 @@ pub(super) struct Done {
 }
 
 pub(super) struct Stage<'t> {
-    pub(super) machine: Machine,
+    pub(super) player: Player<'t>,
+    rehearsal: Rehearsal,
+    /// How far each source has come, in bytes.
+    places: BTreeMap<String, u64>,
+    gather: BTreeMap<String, Gather>,
+    events: u64,
+}
+
+/// Pretends to do what actions say, and remembers it.
+pub(super) struct Player<'t> {
     pub(super) actions: Vec<Done>,
     pub(super) timeline: Vec<String>,
     /// What is wrong whatever was expected.
     pub(super) troubles: Vec<String>,
     /// The names of rules that fired.
     pub(super) fired: BTreeSet<String>,
-    runs: Runs,
     pretend: &'t [(Text, At<Pretend>)],
     begin: Timestamp,
-    now: Timestamp,
-    /// How far each source has come, in bytes.
-    places: BTreeMap<String, u64>,
-    gather: BTreeMap<String, Gather>,
-    events: u64,
 }
 
 impl<'t> Stage<'t> {
@@ -45,16 +48,17 @@ impl<'t> Stage<'t> {
         pretend: &'t [(Text, At<Pretend>)],
         now: Timestamp,
     ) -> Self {
-        Self {
-            runs: Runs::exact(Arc::clone(machine.rules())),
-            machine,
+        let player = Player {
             actions: Vec::new(),
             timeline: Vec::new(),
             troubles: Vec::new(),
             fired: BTreeSet::new(),
             pretend,
             begin: now,
-            now,
+        };
+        Self {
+            player,
+            rehearsal: Rehearsal::new(machine, now),
             places: BTreeMap::new(),
             gather: BTreeMap::new(),
             events: 0,
@@ -63,7 +67,11 @@ impl<'t> Stage<'t> {
 
     /// How much time has passed.
     pub(super) fn passed(&self) -> Duration {
-        self.now.duration_since(self.begin).try_into().unwrap_or_default()
+        self.player.passed(self.rehearsal.now())
+    }
+
+    pub(super) fn into_machine(self) -> Machine {
+        self.rehearsal.machine
     }
 
     pub(super) fn play(&mut self, given: &[At<Given>]) {
@@ -73,10 +81,8 @@ impl<'t> Stage<'t> {
                 Given::Event(fields) => {
                     let id = format!("test/0/{}", self.events);
                     self.events += 1;
-                    let event = Event::made(nested(fields), &id, self.now);
-                    let mut out = Vec::new();
-                    self.machine.event(&event, self.now, &mut out);
-                    self.act(out);
+                    let event = Event::made(nested(fields), &id, self.rehearsal.now());
+                    self.rehearsal.event(&event, &mut self.player);
                 }
                 Given::Lines { text, source, times, every } => {
                     let Some(text) = text else { continue };
@@ -99,11 +105,10 @@ impl<'t> Stage<'t> {
             }
         }
         // What settles settles, and what failed is tried again until it has ended.
-        while let Some(due) =
-            [self.machine.settles_at(), self.runs.due()].into_iter().flatten().min()
-            && self.is_in_bounds()
+        while let Some(due) = self.rehearsal.settles_at()
+            && self.player.goes_on()
         {
-            self.until(due);
+            self.rehearsal.until(due, &mut self.player);
         }
     }
 
@@ -113,14 +118,13 @@ impl<'t> Stage<'t> {
         let offset = self.places.entry(name.clone()).or_default();
         let start = Place { offset: *offset, ..Place::default() };
         *offset += text.len() as u64;
-        let mut out = Vec::new();
         if is_journal {
             let mut reader = p4journal::Reader::new(text.as_bytes());
             while let Ok(Some(entry)) = reader.next() {
                 let place = start.advance(entry.offset, 0);
                 let gather = self.gather.entry(name.clone()).or_default();
                 if let Some(transaction) = gather.push(entry.bytes, place) {
-                    self.machine.transaction(&name, &transaction, self.now, &mut out);
+                    self.rehearsal.transaction(&name, &transaction, &mut self.player);
                 }
             }
         } else {
@@ -131,15 +135,14 @@ impl<'t> Stage<'t> {
                 spans: None,
                 time: None,
             };
-            self.machine.lines(&lines, self.now, &mut out);
+            self.rehearsal.lines(&lines, &mut self.player);
         }
-        self.act(out);
     }
 
     /// The source that lines are of, and whether it is a journal: the only one of the
     /// rules unless the test says which.
     fn source(&self, named: Option<String>, text: &str) -> (String, bool) {
-        let rules = self.machine.rules();
+        let rules = self.rehearsal.machine.rules();
         let mut known: Vec<(Option<&String>, bool)> = Vec::new();
         for trigger in rules.rules.iter().flat_map(|rule| &rule.on) {
             let (sources, is_journal) = match trigger {
@@ -164,70 +167,27 @@ impl<'t> Stage<'t> {
     /// Time passes, with all that is due.
     fn pass(&mut self, time: Duration) {
         let time = SignedDuration::try_from(time).unwrap_or_default();
-        let end = self.now.checked_add(time).unwrap_or(Timestamp::MAX);
-        self.until(end);
+        let end = self.rehearsal.now().checked_add(time).unwrap_or(Timestamp::MAX);
+        self.rehearsal.until(end, &mut self.player);
+    }
+}
+
+impl StandIn for Player<'_> {
+    fn fires(&mut self, firing: &Firing, now: Timestamp) {
+        self.say(&format!("{} fires{}", firing.rule, keys(firing)), now);
+        self.fired.insert(firing.rule.clone());
     }
 
-    fn until(&mut self, end: Timestamp) {
-        while let Some(due) =
-            [self.machine.due(), self.runs.due()].into_iter().flatten().min()
-            && due <= end
-            && self.is_in_bounds()
-        {
-            self.now = self.now.max(due);
-            self.tick();
+    fn notes(&mut self, note: &Note, _: Timestamp) -> bool {
+        // A test has no clock that could be wrong.
+        if note.event == EngineEvent::ClockSkew {
+            return false;
         }
-        self.now = self.now.max(end);
-        self.tick();
+        self.troubles.push(note.message.clone());
+        true
     }
 
-    fn tick(&mut self) {
-        let mut out = Vec::new();
-        self.machine.tick(self.now, &mut out);
-        self.act(out);
-    }
-
-    /// Does what follows, until nothing does at this instant.
-    fn act(&mut self, mut out: Vec<Output>) {
-        loop {
-            for output in std::mem::take(&mut out) {
-                self.take(output, &mut out);
-            }
-            let mut ended = Vec::new();
-            let starts = self.runs.next(self.now, &mut ended);
-            let is_idle = starts.is_empty() && ended.is_empty() && out.is_empty();
-            for start in starts {
-                self.execute(start, &mut ended, &mut out);
-            }
-            for ended in ended {
-                self.task(&ended, &mut out);
-            }
-            if is_idle || !self.is_in_bounds() {
-                return;
-            }
-        }
-    }
-
-    fn take(&mut self, output: Output, out: &mut Vec<Output>) {
-        match output {
-            Output::Fired(firing) => {
-                self.say(&format!("{} fires{}", firing.rule, keys(&firing)));
-                self.fired.insert(firing.rule.clone());
-                self.runs.start(*firing);
-            }
-            // A test has no clock that could be wrong.
-            Output::Note(note) if note.event == EngineEvent::ClockSkew => {}
-            Output::Note(note) => {
-                self.troubles.push(note.message.clone());
-                let id = format!("engine/0/{}", self.events);
-                self.events += 1;
-                let event = Event::engine(&note, &id, self.now);
-                self.machine.event(&event, self.now, out);
-            }
-        }
-    }
-
-    fn execute(&mut self, start: Start, ended: &mut Vec<Ended>, out: &mut Vec<Output>) {
+    fn acts(&mut self, start: Start, now: Timestamp) -> Outcome {
         let pretended = self.pretend.iter().find(|(id, _)| id.value == start.action);
         let nothing = String::new;
         let or = |text: &Option<Text>| {
@@ -250,50 +210,21 @@ impl<'t> Stage<'t> {
             Outcome::Failed { exit, .. } => format!(" failed({exit})"),
             Outcome::TimedOut { .. } => " timed out".to_owned(),
         };
-        self.say(&format!("{}.{}{word}", start.rule, start.action));
-        if matches!(outcome, Outcome::Done { .. }) {
-            self.take_effect(&start, out);
-        }
-        self.runs.ended(start.task, outcome, self.now, ended);
-        let after = self.passed();
+        self.say(&format!("{}.{}{word}", start.rule, start.action), now);
+        let after = self.passed(now);
         let (word, rule, job) = (start.word, start.rule, start.job);
         self.actions.push(Done { word, rule, after, job });
+        outcome
     }
 
-    /// What actions do inside the machine.
-    fn take_effect(&mut self, start: &Start, out: &mut Vec<Output>) {
-        match &start.job {
-            Job::Emit { kind, fields } => {
-                let id = format!("{}/{}", start.firing, start.action);
-                let event = Event::emitted(kind, fields, &id, self.now, start.depth);
-                self.machine.event(&event, self.now, out);
-            }
-            Job::Set { flag, millis } => {
-                let until = self.now.checked_add(SignedDuration::from_millis(*millis));
-                self.machine.set_flag(flag, until.unwrap_or(Timestamp::MAX));
-            }
-            Job::Clear { flag } => self.machine.clear_flag(flag),
-            _ => {}
-        }
-    }
-
-    fn task(&mut self, ended: &Ended, out: &mut Vec<Output>) {
+    fn ends(&mut self, ended: &Ended, _: Timestamp) {
         if ended.end.exit == -1 && ended.end.reason.contains("cannot be filled in") {
             let (rule, action) = (&ended.end.rule, &ended.end.action);
             self.troubles.push(format!("{rule}.{action}: {}", ended.end.reason));
         }
-        let event = Event::task(&ended.end, &ended.id, self.now, ended.depth);
-        self.machine.event(&event, self.now, out);
     }
 
-    fn say(&mut self, what: &str) {
-        if self.timeline.len() < TIMELINE_MAX {
-            let seconds = self.passed().as_secs_f64();
-            self.timeline.push(format!("+{seconds}s {what}"));
-        }
-    }
-
-    fn is_in_bounds(&mut self) -> bool {
+    fn goes_on(&mut self) -> bool {
         if self.actions.len() < ACTIONS_MAX {
             return true;
         }
@@ -303,6 +234,19 @@ impl<'t> Stage<'t> {
             self.troubles.push(trouble);
         }
         false
+    }
+}
+
+impl Player<'_> {
+    fn passed(&self, now: Timestamp) -> Duration {
+        now.duration_since(self.begin).try_into().unwrap_or_default()
+    }
+
+    fn say(&mut self, what: &str, now: Timestamp) {
+        if self.timeline.len() < TIMELINE_MAX {
+            let seconds = self.passed(now).as_secs_f64();
+            self.timeline.push(format!("+{seconds}s {what}"));
+        }
     }
 }
 
