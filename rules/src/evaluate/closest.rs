@@ -2,8 +2,8 @@
 
 use crate::compiled::Pattern;
 use regex::bytes::{Regex, RegexBuilder};
-use regex_syntax::ast::parse::ParserBuilder;
 use regex_syntax::ast::Ast;
+use regex_syntax::ast::parse::ParserBuilder;
 
 /// Says of the pattern that comes furthest how far that is, and what it wants there.
 pub(super) fn words<'a>(

@@ -54,7 +54,8 @@ impl OldText {
                 done => break done,
             }
         };
-        let wrong = |cause| SourceError::io(format!("cannot read {:?}", self.path), cause);
+        let wrong =
+            |cause| SourceError::io(format!("cannot read {:?}", self.path), cause);
         let count = count.map_err(wrong)?;
         self.lines.filled(count);
         self.is_over = count == 0;
@@ -100,7 +101,8 @@ mod tests {
 
     #[test]
     fn all_lines_come_once() {
-        let text: String = (0..100_000).map(|number| format!("line {number}\n")).collect();
+        let text: String =
+            (0..100_000).map(|number| format!("line {number}\n")).collect();
         let torn = format!("{text}torn");
         let input = io::Cursor::new(torn.clone().into_bytes());
         let source = SourceId::new("old").unwrap();
