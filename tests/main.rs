@@ -25,6 +25,7 @@ mod readme; // what the documents show, run
 mod relay; // two Triplines: each line once, whoever is killed whenever
 mod replays; // what is applied on a standby: once, in order, whatever is cut off or killed
 mod review; // reviewers are told of changes, once each, whenever the program is killed
+mod rule_tools; // `tripline explain`, `new` and `replay`
 mod site; // a journal, a configuration and the program, and what must be delivered
 mod standby; // another host with a real sshd, and a backup that is kept there
 mod tidy; // the house rules that no compiler enforces

@@ -39,7 +39,7 @@ pub(crate) fn run(args: &ExplainArgs, registry: &Registry) -> anyhow::Result<Exi
     let mut shows = Vec::new();
     for source in &sources {
         let entries = match is_journal {
-            true => Entries::Journal(transactions(&text)?),
+            true => transactions(&text)?,
             false => Entries::Lines(lines(source, &text)?),
         };
         let show = show(set, source, &entries, args.at);
@@ -142,7 +142,8 @@ pub(crate) fn source_named(
 /// What is shown to the rules.
 enum Entries {
     Lines(Vec<Entry>),
-    Journal(Vec<Transaction>),
+    /// Whether the last is without its end.
+    Journal(Vec<Transaction>, bool),
 }
 
 /// A line, or several that the source joins.
@@ -174,10 +175,11 @@ fn lines(source: &Arc<dyn Source>, text: &[u8]) -> anyhow::Result<Vec<Entry>> {
 }
 
 /// The transactions of some records; the last may be without its end.
-fn transactions(text: &[u8]) -> anyhow::Result<Vec<Transaction>> {
+fn transactions(text: &[u8]) -> anyhow::Result<Entries> {
     let now = Timestamp::now().as_second();
     let mut text = text.to_vec();
     let (mut found, mut gather, mut is_open) = (Vec::new(), Gather::default(), false);
+    let mut was_open = false;
     for attempt in 0..2 {
         let mut reader = p4journal::Reader::new(text.as_slice());
         while let Some(entry) = reader.next()? {
@@ -188,13 +190,13 @@ fn transactions(text: &[u8]) -> anyhow::Result<Vec<Transaction>> {
         if attempt == 0 && is_open {
             // As it would be when it ends.
             text.extend_from_slice(format!("@ex@ 0 {now}\n").as_bytes());
-            (found, gather) = (Vec::new(), Gather::default());
+            (found, gather, was_open) = (Vec::new(), Gather::default(), true);
         } else {
             break;
         }
     }
     anyhow::ensure!(!found.is_empty(), "this is no whole record of a journal");
-    Ok(found)
+    Ok(Entries::Journal(found, was_open))
 }
 
 /// What came of showing something to the rules.
@@ -245,12 +247,21 @@ fn show(
         shown.push(Shown { now: stage.now(), clock, explained, would: would.0 });
     };
     match entries {
-        Entries::Journal(transactions) => {
-            for transaction in transactions {
-                let time = Some(transaction.marker.time);
-                show(time, "now", &mut |stage, would| {
-                    stage.explain_transaction(source.id().as_str(), transaction, would)
-                });
+        Entries::Journal(transactions, is_open) => {
+            for (index, transaction) in transactions.iter().enumerate() {
+                let is_made_up = *is_open && index + 1 == transactions.len();
+                let time = (!is_made_up).then_some(transaction.marker.time);
+                show(
+                    time,
+                    "now: it is taken as if its transaction ended now",
+                    &mut |stage, would| {
+                        stage.explain_transaction(
+                            source.id().as_str(),
+                            transaction,
+                            would,
+                        )
+                    },
+                );
             }
         }
         Entries::Lines(entries) => {

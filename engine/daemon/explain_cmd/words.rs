@@ -95,7 +95,7 @@ fn would(page: &mut String, start: &Start) {
     _ = writeln!(page, "would do {word}, the action {id} of {rule}");
     let Json::Object(fields) = start.job.fields() else { return };
     for (name, value) in fields.iter().filter(|(_, value)| !is_nothing(value)) {
-        _ = writeln!(page, "{:<11}{name}: {}", "", short(&value.to_string()));
+        _ = writeln!(page, "{:<9}{name}: {}", "", short(&value.to_string()));
     }
 }
 
@@ -143,4 +143,4 @@ const ENTRIES_MAX: usize = 100;
 /// The most fields of an event that are shown.
 const FIELDS_MAX: usize = 60;
 /// The longest value that is shown, in characters.
-const VALUE_CHARS_MAX: usize = 500;
+const VALUE_CHARS_MAX: usize = 300;
