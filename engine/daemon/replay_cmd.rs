@@ -41,13 +41,10 @@ pub(crate) fn run(args: &ReplayArgs, registry: &Registry) -> anyhow::Result<Exit
     }
     let mut replay = Replay::new(args, set, old);
     replay.run(&mut streams)?;
-    let mut page = match args.json {
-        true => words::json(&replay, &streams).to_string(),
+    let page = match args.json {
+        true => words::json(&replay, &streams),
         false => printable(&words::page(&replay, &streams)).into_owned(),
     };
-    if args.json {
-        page.push('\n');
-    }
     io::stdout().write_all(page.as_bytes())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -16,6 +16,8 @@ use tripline_rules::evaluate::{Gather, Lines, Transaction};
 /// An old file.
 pub(super) struct Stream {
     pub(super) path: PathBuf,
+    /// Of the file among all: the middle part of the ids of its events.
+    pub(super) number: u64,
     pub(super) source: Arc<dyn Source>,
     /// Entries without a time of their own.
     pub(super) untimed: u64,
@@ -93,6 +95,7 @@ impl Stream {
         };
         Ok(Some(Self {
             path: path.to_owned(),
+            number,
             source,
             untimed: 0,
             guessed,

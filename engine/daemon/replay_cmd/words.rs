@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use tripline_diagnose::{counted, shown};
+use tripline_diagnose::{counted, shown, steers};
 use tripline_rules::evaluate::Counts;
 
 /// What each rule of a side did, by name.
@@ -27,7 +27,7 @@ pub(super) fn page(replay: &Replay, streams: &[Stream]) -> String {
     let [new, old @ ..] = replay.sides.as_slice() else { return page };
     match old.first() {
         None => rules(&mut page, new),
-        Some(old) => difference(&mut page, replay, new, old),
+        Some(old) => difference(&mut page, replay, streams, new, old),
     }
     let would: Vec<_> =
         new.tally.would.iter().map(|(word, count)| format!("{word} {count}")).collect();
@@ -109,7 +109,13 @@ fn rules(page: &mut String, side: &Side) {
     }
 }
 
-fn difference(page: &mut String, replay: &Replay, new: &Side, old: &Side) {
+fn difference(
+    page: &mut String,
+    replay: &Replay,
+    streams: &[Stream],
+    new: &Side,
+    old: &Side,
+) {
     let (after, before) = (counts(new), counts(old));
     let mut names: Vec<&str> = after.keys().chain(before.keys()).copied().collect();
     names.sort_unstable();
@@ -139,8 +145,22 @@ fn difference(page: &mut String, replay: &Replay, new: &Side, old: &Side) {
         for fired in examples {
             let at = local(Timestamp::from_millisecond(fired.at).unwrap_or_default());
             let by = key_words(fired, if word == "old" { old } else { new });
-            _ = writeln!(page, "only {word}: {at} {}{by} ({})", fired.rule, fired.id);
+            let place = place(&fired.id, streams);
+            _ = writeln!(page, "only {word}: {at} {}{by} ({place})", fired.rule);
         }
+    }
+}
+
+/// Where the event is: the second part of an id is the number of the file.
+fn place(id: &str, streams: &[Stream]) -> String {
+    let mut parts = id.split('/').skip(1);
+    let number = parts.next().and_then(|it| it.parse().ok());
+    let stream = streams.iter().find(|it| Some(it.number) == number);
+    match (stream, parts.next()) {
+        (Some(stream), Some(offset)) => {
+            format!("{} at byte {offset}", shown(&stream.path))
+        }
+        _ => id.to_owned(),
     }
 }
 
@@ -150,8 +170,21 @@ fn key_words(fired: &Fired, side: &Side) -> String {
     names.zip(&fired.key).map(|(name, value)| format!(" {}={value}", name.text)).collect()
 }
 
-/// The same for programs.
-pub(super) fn json(replay: &Replay, streams: &[Stream]) -> Json {
+/// The same for programs: one JSON object and a line feed.
+pub(super) fn json(replay: &Replay, streams: &[Stream]) -> String {
+    let mut text = String::new();
+    for character in object(replay, streams).to_string().chars() {
+        match steers(character) {
+            // All of them are in the basic plane.
+            true => _ = write!(text, "\\u{:04x}", u32::from(character)),
+            false => text.push(character),
+        }
+    }
+    text.push('\n');
+    text
+}
+
+fn object(replay: &Replay, streams: &[Stream]) -> Json {
     let side = |side: &Side| {
         let rule = |(name, it): (&str, Counts)| {
             json!({

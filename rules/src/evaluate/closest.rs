@@ -47,20 +47,28 @@ fn reach(pattern: &Pattern, text: &[u8]) -> Reach {
     let parser = ParserBuilder::new().build().parse(expanded);
     let Ok(Ast::Concat(ref concat)) = parser else { return Reach::default() };
     let asts = &concat.asts;
-    let mut best = Reach::default();
-    for (index, part) in asts.iter().enumerate().take(PARTS_MAX) {
-        let start = part.span().start.offset;
-        let found = match index {
-            0 => Some((0, 0)),
-            _ => beginning(&expanded[..start])
-                .and_then(|regex| regex.find(text).map(|it| (it.start(), it.len()))),
-        };
-        // What the beginning is not found for, no longer one is.
-        let Some((at, bytes)) = found else { break };
-        let wanted = Some(written(pattern, &asts[index..]));
-        best = Reach { at, bytes, wanted };
+    let found = |index: usize| match index {
+        0 => Some((0, 0)),
+        _ => beginning(&expanded[..asts[index].span().start.offset])
+            .and_then(|regex| regex.find(text).map(|it| (it.start(), it.len()))),
+    };
+    // What a beginning is not found for, no longer one is.
+    let parts = asts.len().min(PARTS_MAX);
+    let count = (0..parts).take_while(|index| found(*index).is_some()).count();
+    let Some(mut index) = count.checked_sub(1) else { return Reach::default() };
+    // Words are not torn.
+    let is_in_word = |index: usize| {
+        index > 0 && is_letter(&asts[index - 1]) && is_letter(&asts[index])
+    };
+    while is_in_word(index) {
+        index -= 1;
     }
-    best
+    let (at, bytes) = found(index).unwrap_or_default();
+    Reach { at, bytes, wanted: Some(written(pattern, &asts[index..])) }
+}
+
+fn is_letter(part: &Ast) -> bool {
+    matches!(part, Ast::Literal(literal) if literal.c.is_alphanumeric())
 }
 
 fn beginning(pattern: &str) -> Option<Regex> {

@@ -141,53 +141,85 @@ fn examples() -> (Arc<RuleSet>, Vec<String>) {
         crate::model::Given::Lines { text, .. } => Some(text.as_ref()?.value.clone()),
         _ => None,
     });
-    let lines: Vec<String> =
-        lines.filter(|it| !it.starts_with('@')).map(|it| it + "\n").collect();
+    let lines: Vec<String> = lines.map(|it| it + "\n").collect();
     (Arc::new(set), lines)
+}
+
+/// The names of the sources of lines, or of journals, that rules name.
+fn sources(set: &RuleSet, is_journal: bool) -> BTreeSet<String> {
+    let triggers = set.rules.iter().flat_map(|rule| &rule.on);
+    let names = triggers.filter_map(|trigger| match trigger {
+        Trigger::Lines { sources, .. } if !is_journal => Some(sources),
+        Trigger::Journal { sources, .. } if is_journal => Some(sources),
+        _ => None,
+    });
+    names.flatten().cloned().collect()
+}
+
+/// What fired is what was told to.
+fn same(set: &RuleSet, out: &[Output], explained: &Explained, what: &str) {
+    let fired: BTreeSet<&str> = out
+        .iter()
+        .filter_map(|it| match it {
+            Output::Fired(firing) => Some(firing.rule.as_str()),
+            Output::Note(_) => None,
+        })
+        .collect();
+    let told = explained.rules.iter().filter(|it| it.fires());
+    let told: BTreeSet<&str> = told.map(|it| &*set.rules[it.rule].name).collect();
+    assert_eq!(fired, told, "{what}");
+}
+
+#[test]
+fn the_machine_does_with_transactions_what_is_told() {
+    let (set, texts) = examples();
+    let texts = texts.iter().filter(|it| it.starts_with('@'));
+    let mut fired = 0;
+    for source in sources(&set, true) {
+        let mut one = Machine::new(Arc::clone(&set), at(0));
+        let mut other = Machine::new(Arc::clone(&set), at(0));
+        let mut gather = crate::evaluate::Gather::default();
+        for text in texts.clone() {
+            let mut reader = p4journal::Reader::new(text.as_bytes());
+            while let Some(entry) = reader.next().unwrap() {
+                let Some(transaction) = gather.push(entry.bytes, Default::default())
+                else {
+                    continue;
+                };
+                let (mut out, mut as_told) = (Vec::new(), Vec::new());
+                one.transaction(&source, &transaction, at(0), &mut out);
+                let explained =
+                    other.explain_transaction(&source, &transaction, at(0), &mut as_told);
+                assert_eq!(out, as_told, "{text}");
+                same(&set, &out, &explained, text);
+                fired += out.len();
+            }
+        }
+    }
+    assert!(fired > 0);
 }
 
 #[test]
 fn the_machine_does_what_is_told() {
     let (set, lines) = examples();
     assert!(lines.len() > 10);
-    let sources: BTreeSet<&String> = set
-        .rules
-        .iter()
-        .flat_map(|rule| &rule.on)
-        .filter_map(|trigger| match trigger {
-            Trigger::Lines { sources, .. } => Some(sources),
-            _ => None,
-        })
-        .flatten()
-        .collect();
+    let sources = sources(&set, false);
+    let lines = lines.iter().filter(|it| !it.starts_with('@'));
     let mut one = Machine::new(Arc::clone(&set), at(0));
     let mut other = Machine::new(Arc::clone(&set), at(0));
-    for (second, bytes) in lines.iter().enumerate() {
+    for (second, bytes) in lines.enumerate() {
         for source in &sources {
             for bytes in bytes.split_inclusive('\n') {
                 let lines = Lines { source, ..line(bytes.as_bytes()) };
-                let (mut out, mut same) = (Vec::new(), Vec::new());
+                let (mut out, mut as_told) = (Vec::new(), Vec::new());
                 // What is due comes before.
                 let now = at(second as i64);
                 one.tick(now, &mut Vec::new());
                 other.tick(now, &mut Vec::new());
                 one.lines(&lines, now, &mut out);
-                let explained = other.explain_line(&lines, now, &mut same);
-                assert_eq!(out, same, "{source}: {bytes}");
-                let fired: BTreeSet<&str> = out
-                    .iter()
-                    .filter_map(|it| match it {
-                        Output::Fired(firing) => Some(firing.rule.as_str()),
-                        Output::Note(_) => None,
-                    })
-                    .collect();
-                let told: BTreeSet<&str> = explained
-                    .rules
-                    .iter()
-                    .filter(|it| it.fires())
-                    .map(|it| &*set.rules[it.rule].name)
-                    .collect();
-                assert_eq!(fired, told, "{source}: {bytes}");
+                let explained = other.explain_line(&lines, now, &mut as_told);
+                assert_eq!(out, as_told, "{source}: {bytes}");
+                same(&set, &out, &explained, bytes);
             }
         }
     }
