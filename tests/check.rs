@@ -257,4 +257,14 @@ fn too_much_of_rules_is_refused() {
     }
     let ran = dir.run(["check", "t.ron"]).exits(1);
     ran.complains(["t.ron:4:12", "these are more than 1000 files"]);
+    let dir = Dir::new();
+    dir.write("t.ron", WITH_RULES);
+    let long = format!("({})", " ".repeat((4 << 20) - 2));
+    for number in 0..9 {
+        dir.write(&format!("rules.d/{number}.ron"), &long);
+    }
+    let ran = dir.run(["check", "t.ron"]).exits(1);
+    ran.complains(["t.ron:4:13", "the files with rules have more than 32 MiB"]);
+    dir.write("rules.d/0.ron", long + " ");
+    dir.run(["check", "t.ron"]).exits(1).complains(["0.ron` cannot be read", "4 MiB"]);
 }

@@ -178,6 +178,7 @@ fn new_writes_a_rule_that_passes_its_test() {
         "2026-11-19T00:00:00Z ERROR \"disk\" full: /srv/data 97%",
         "-- x {{ i }} %{IP} \\d \x1b[2J",
         "<13>1 2026-11-19T00:00:00Z h app 7 - - user=ann id=0x1f",
+        "@pv@ 6 @db.protect@ 1 0 @ann@ @*@ 255 1 @//...@ ",
     ]
     .into_iter()
     .enumerate()
@@ -316,6 +317,22 @@ fn replay_shows_what_two_sets_do_differently() {
         &["RULE", "ONLY OLD", "only old: ", "only new: ", " ip=192.0.2.0 (auth.log"],
     );
     says(&ran, &["would do: Emit 3, Mail 75, Set 3, Touch 1. Nothing was done."]);
+}
+
+#[test]
+fn what_belongs_together_is_joined_as_the_source_says() {
+    let dir = site();
+    dir.write("tripline.ron", CONFIG.replace("time: Iso", "time: Iso, join: Indent"));
+    let rule = "(rules: [(name: \"trace\", on: Lines(source: \"app\"), \
+                match: r\"(?s)^.{20} ERROR.*at %{NOTSPACE:place}$\", do: [Touch(dir: \"/run\", \
+                file: \"{{ place }}\")])])";
+    dir.write("rules.d/a.ron", rule);
+    let text = "2026-11-19T00:00:00Z INFO up\n2026-11-19T00:00:01Z ERROR broken\n  in x\n  at here\n";
+    dir.write("app.log", text);
+    let all = replay(&dir, &["app.log"]);
+    assert_eq!((all["events"].as_u64(), fired(&all["new"], "trace")), (Some(2), 1));
+    let ran = explain(&dir, &["--source", "app", "--", text]);
+    says(&ran, &["entry    2 of 2", "match        yes  place=here", "file: \"here\""]);
 }
 
 #[test]

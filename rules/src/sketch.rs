@@ -5,6 +5,7 @@
 //! result is loaded and its test is run before anybody gets to see it.
 
 mod parts;
+mod record;
 
 use crate::compile::{Known, load};
 use crate::evaluate::Head;
@@ -18,8 +19,9 @@ use tripline_diagnose::{SourceFile, steers};
 #[error("{0}")]
 pub struct SketchError(String);
 
-/// A file with a rule that is for lines like this one, and a test that shows it. Of several
-/// lines it is the first. `source` is what the rule looks at; all logs if none.
+/// A file with a rule that is for lines like this one, or for rows like that of this record
+/// of a journal, and a test that shows it. Of several lines it is the first. `source` is
+/// what the rule looks at; all logs, or all journals, if none.
 ///
 /// # Errors
 ///
@@ -39,6 +41,10 @@ pub fn sketch(
     source: Option<&str>,
     known: &Known,
 ) -> Result<String, SketchError> {
+    let of_record = record::files(line, source).into_iter();
+    if let Some(file) = of_record.take(FILES_MAX).find(|file| is_sound(file, known)) {
+        return Ok(file);
+    }
     let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     // Tests count with `{{ i }}`, which the line of a test can therefore not have.
@@ -189,6 +195,8 @@ fn raw(text: &str) -> String {
 
 /// The longest line that is taken as it is, in characters; of a longer one its beginning.
 const LINE_CHARS_MAX: usize = 2_000;
+/// The most files that are tried.
+const FILES_MAX: usize = 8;
 /// The longest name, in bytes.
 const NAME_BYTES_MAX: usize = 40;
 /// The most captures that the subject of the mail shows.

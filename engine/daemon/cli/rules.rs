@@ -41,17 +41,17 @@ pub(crate) struct ExplainArgs {
 #[command(after_help = "\
 Writes a file with a rule for lines like this one, and its test, to standard output.
 Addresses, numbers, paths and users become patterns and captures, the rest stays as it
-is. It is something to begin with: say what it should do, and to whom.
+is. Of a record of a journal it is a rule for its table. It is something to begin with: say what it should do, and to whom.
 
 Examples:
   tripline new 'Nov 20 21:14:03 www sshd[99]: Failed password for bob from 192.0.2.1'
   tripline new --source auth \"$(tail -n 1 /var/log/auth.log)\" > rules.d/new.ron
   tripline check --strict rules.d/new.ron && tripline test rules.d/new.ron")]
 pub(crate) struct NewArgs {
-    /// A line of a log.
+    /// A line of a log, or a record of a journal.
     #[arg(allow_hyphen_values = true)]
     pub(crate) line: OsString,
-    /// The source that the rule looks at; all logs unless given.
+    /// The source that the rule looks at; all logs, or all journals, unless given.
     #[arg(long, value_name = "SOURCE", value_parser = parse_source)]
     pub(crate) source: Option<SourceId>,
 }

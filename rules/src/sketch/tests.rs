@@ -41,6 +41,31 @@ fn what_varies_becomes_a_pattern() {
 }
 
 #[test]
+fn a_record_becomes_a_rule_for_its_table() {
+    let file =
+        |record: &str| sketch(record.as_bytes(), Some("p4"), &Known::default()).unwrap();
+    let change = "@rv@ 9 @db.change@ 1234 1234 @ws@ @ann@ 1700000000 1 @Fix\nthe \"crash\" {{ i }}@ \n";
+    let made = file(change);
+    for wanted in [
+        r#"on: Journal(source: "p4", table: "db.change", op: Replace)"#,
+        r#"subject: "db.change replace: user {{ db.change.user }}""#,
+    ] {
+        assert!(made.contains(wanted), "{made}");
+    }
+    assert!(
+        file("@dv@ 0 @db.counters@ @x@ ").contains("table: \"db.counters\", op: Delete")
+    );
+    // What writes no row, or into no table that is known, is a line like others.
+    assert!(file("@dv@ 0 @db.nosuch@ @x@ ").contains("Lines("));
+    assert!(file("@ex@ 1 1700000000").contains("Lines("));
+    for record in
+        [change, "@pv@ 0 @db.x@ ", "@pv@ 6 @db.protect@ 1 0 @a@@b@ @*@ 1 1 @//x\\@ "]
+    {
+        holds(record.as_bytes());
+    }
+}
+
+#[test]
 fn what_is_nothing_is_said_to_be() {
     for line in ["", " ", "\n", "\r\n"] {
         let error = sketch(line.as_bytes(), None, &Known::default()).unwrap_err();
