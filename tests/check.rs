@@ -248,6 +248,38 @@ fn what_rules_name_is_looked_at() {
     assert_eq!(ran.stdout(), "3 files, 2 rules, 2 tests: 1 warning\n");
 }
 
+/// Where the configuration is there also is what its actions need. Rules by themselves may
+/// be meant for another machine.
+#[test]
+fn actions_that_cannot_be_done_here_are_found() {
+    let dir = Dir::new();
+    dir.write("t.ron", WITH_RULES.replace("\"p4\": Journal(path: \"journal\")", ""));
+    dir.write(
+        "rules.d/a.ron",
+        r#"(rules: [(name: "a", on: Lines(source: "auth"), match: "x", do: [
+    Exec(run: ["/nowhere/block"]),
+    Print(to: "out.jsonl"),
+])])"#,
+    );
+    let ran = dir.run(["check", "t.ron"]).exits(0);
+    let wanted = ["warning[W024]", "rules.d/a.ron:2:5", "no program /nowhere/block"];
+    ran.complains(wanted).complains(["help: install it, or put `run` right"]);
+    let ran = dir.run(["check", "rules.d/a.ron"]).exits(0);
+    assert!(!ran.stderr().contains("W024"), "{ran}");
+    dir.write(
+        "rules.d/b.ron",
+        r#"(rules: [(name: "b", on: Lines(source: "auth"), match: "x", do: [
+    Print(to: "out.jsonl", secrets: Keep),
+])])"#,
+    );
+    let ran = dir.run(["check", "t.ron"]).exits(1);
+    ran.complains([
+        "error[E024]",
+        "rules.d/b.ron:2:5",
+        "is written to by another action",
+    ]);
+}
+
 #[test]
 fn too_much_of_rules_is_refused() {
     let dir = Dir::new();

@@ -10,6 +10,7 @@ mod daemon; // signals, the state directory, `tripline where`
 mod dead; // what was set aside, and a person who looks after it
 mod examples; // the programs under examples, run on the journals of the quickstart
 mod exec; // programs that entries are handed to, behaved and not
+mod fail2ban; // its filters as rules, beside `fail2ban-regex`, line by line
 mod fault; // kills, failing calls and power loss at any operation on the file system
 mod following; // what a journal can go through: each once lost, repeated or hid something
 mod forwarding; // real receivers of what is forwarded, and networks that fail
@@ -25,7 +26,9 @@ mod readme; // what the documents show, run
 mod relay; // two Triplines: each line once, whoever is killed whenever
 mod replays; // what is applied on a standby: once, in order, whatever is cut off or killed
 mod review; // reviewers are told of changes, once each, whenever the program is killed
+mod rule_files; // the rules that people copy, and those in the guide
 mod rule_tools; // `tripline explain`, `new` and `replay`
+mod rules; // rules in the daemon: what fires is done, once, whoever is killed whenever
 mod site; // a journal, a configuration and the program, and what must be delivered
 mod standby; // another host with a real sshd, and a backup that is kept there
 mod tidy; // the house rules that no compiler enforces

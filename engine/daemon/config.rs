@@ -6,9 +6,11 @@
 
 mod arguments;
 mod entries;
+mod lane;
 mod rules;
 mod said;
 
+pub(crate) use lane::ENGINE_FILE;
 pub(crate) use rules::Rules;
 
 use rules::{RulesRead, names_rules};
@@ -65,6 +67,9 @@ pub(crate) enum ConfigError {
     /// There are errors in it: all of them, and the warnings.
     #[error("{}", render(.0, Style::Plain))]
     Wrong(Vec<Diagnostic>),
+    /// Actions of its rules cannot be done as they are written.
+    #[error("{}", .0.join("\n"))]
+    Actions(Vec<String>),
 }
 
 impl ConfigError {
@@ -72,6 +77,9 @@ impl ConfigError {
     pub(crate) fn render(&self, style: Style) -> String {
         match self {
             Self::Unreadable { .. } => format!("tripline: {self}\n"),
+            Self::Actions(wrong) => {
+                wrong.iter().map(|it| format!("tripline: {it}\n")).collect()
+            }
             Self::Wrong(diagnostics) => render(diagnostics, style),
         }
     }
@@ -85,6 +93,21 @@ impl Config {
     ///
     /// With every error that is in the files, not only the first.
     pub(crate) fn load(path: &Path, registry: &Registry) -> Result<Self, ConfigError> {
+        let mut config = Self::read(path, registry, Rules::Own)?.sound()?;
+        lane::add(&mut config, registry).map_err(ConfigError::Actions)?;
+        Ok(config)
+    }
+
+    /// The same with nobody who does what the rules say, for who only shows them something:
+    /// that works also where what they do cannot be done.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub(crate) fn load_to_rehearse(
+        path: &Path,
+        registry: &Registry,
+    ) -> Result<Self, ConfigError> {
         Self::read(path, registry, Rules::Own)?.sound()
     }
 

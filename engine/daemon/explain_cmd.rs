@@ -18,7 +18,7 @@ use tripline_api::{Again, LineTime, Place, Source, Span, Step};
 use tripline_diagnose::{shown, words as names};
 use tripline_rules::RuleSet;
 use tripline_rules::evaluate::{
-    Explained, Gather, Lines, Machine, Outcome, Rehearsal, StandIn, Start, Transaction,
+    Executor, Explained, Gather, Lines, Machine, Outcome, Rehearsal, Start, Transaction,
 };
 
 /// Shows the line to the rules and says what they make of it.
@@ -27,7 +27,7 @@ use tripline_rules::evaluate::{
 ///
 /// When the configuration is wrong, or has no such source or rule.
 pub(crate) fn run(args: &ExplainArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
-    let config = Config::load(&args.config, registry)?;
+    let config = Config::load_to_rehearse(&args.config, registry)?;
     let set = rules_of(&config)?;
     let rule = args.rule.as_deref().map(|name| rule_named(set, name)).transpose()?;
     let mut text = text_of(args)?;
@@ -292,16 +292,12 @@ type Explain<'a> = dyn FnMut(&mut Rehearsal, &mut Would) -> Explained + 'a;
 /// Takes down what would be done.
 struct Would(Vec<Start>);
 
-impl StandIn for Would {
-    fn acts(&mut self, start: Start, _: Timestamp) -> Outcome {
+impl Executor for Would {
+    fn execute(&mut self, start: Start) -> Option<Outcome> {
         if self.0.len() < ACTIONS_MAX {
             self.0.push(start);
         }
-        Outcome::Done { stdout: String::new(), stderr: String::new() }
-    }
-
-    fn goes_on(&mut self) -> bool {
-        self.0.len() < ACTIONS_MAX
+        Some(Outcome::Done { stdout: String::new(), stderr: String::new() })
     }
 }
 

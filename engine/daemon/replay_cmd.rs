@@ -28,7 +28,7 @@ use tripline_rules::{Known, RuleSet};
 ///
 /// When the configuration or rules are wrong, or a file cannot be read.
 pub(crate) fn run(args: &ReplayArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
-    let config = Config::load(&args.config, registry)?;
+    let config = Config::load_to_rehearse(&args.config, registry)?;
     let set = Arc::clone(rules_of(&config)?);
     let old = match args.diff_with.as_slice() {
         [] => None,
@@ -186,7 +186,6 @@ impl Replay {
         if let [new, old] = self.sides.as_mut_slice() {
             self.difference.add(&mut new.tally.fired_now, &mut old.tally.fired_now);
         }
-        self.sides.iter_mut().for_each(|side| side.tally.steps_now = 0);
     }
 }
 

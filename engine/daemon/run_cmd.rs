@@ -1,10 +1,12 @@
 //! `tripline run`: the daemon, in the foreground.
 
 mod report;
+mod spool;
 
 use crate::cli::{RunArgs, exit};
 use crate::config::{Config, ConfigError, Registry};
-use crate::run_cmd::report::{Progress, Report};
+use crate::run_cmd::report::Progress;
+use crate::run_cmd::spool::Told;
 use crate::terminal::{self, printable};
 use anyhow::Context as _;
 use crossbeam_channel::{Receiver, bounded};
@@ -15,6 +17,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tripline_api::Store;
+use tripline_rules::model::EngineEvent;
 use tripline_run::{Engine, LaneSetup, Options, Outcome, Setup};
 use tripline_store::{LockError, SqliteStore, StateLock};
 
@@ -40,13 +43,19 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<ExitCod
     };
     let signals = signals()?;
     let mut store: Box<dyn Store> = Box::new(SqliteStore::open(&config.state)?);
+    let mut begins = EngineEvent::Started;
     loop {
         let state = config.state.clone();
-        let (mut engine, progress) = start(config, store, args)?;
+        let events = Arc::new(Told::new(&config));
+        events.note(begins, described(&config));
+        let (mut engine, progress) = start(config, store, args, Arc::clone(&events))?;
         let next = match args.until_idle {
             true => follow_until_idle(&mut engine, progress, &signals),
-            false => follow(args, registry, &state, &signals),
+            false => follow(args, registry, &state, &signals, &events),
         };
+        if !matches!(next, Next::Reload(_)) {
+            events.note(EngineEvent::Stopping, String::new());
+        }
         let (outcome, old_store) = engine.stop();
         match next {
             // Two of a listener at the same time would spoil its output.
@@ -62,6 +71,7 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<ExitCod
             }
             Next::Reload(next) => {
                 config = *next;
+                begins = EngineEvent::Reloaded;
                 store = match old_store {
                     Some(store) => store,
                     None => Box::new(SqliteStore::open(&config.state)?),
@@ -95,13 +105,21 @@ fn load(args: &RunArgs, registry: &Registry) -> Result<Config, ConfigError> {
     Ok(config)
 }
 
+/// What runs, for who looks at starts and reloads.
+fn described(config: &Config) -> String {
+    let rules = config.rules.as_ref().map_or(0, |set| set.rules.len());
+    let sha256 = config.rules.as_ref().map(|set| set.sha256()).unwrap_or_default();
+    let short: String = sha256[..6].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{rules} rules, {short}")
+}
+
 fn start(
     config: Config,
     store: Box<dyn Store>,
     args: &RunArgs,
+    events: Arc<Told>,
 ) -> anyhow::Result<(Engine, Progress)> {
     let progress = Progress::new(&config, args.until_idle);
-    let events = Arc::new(Report::new(&config.path));
     let listeners = config.listeners.into_iter();
     let mut options = Options { until_idle: args.until_idle, ..Options::default() };
     if let Some(poll) = args.poll {
@@ -123,6 +141,7 @@ fn follow(
     registry: &Registry,
     state: &std::path::Path,
     signals: &Receiver<i32>,
+    events: &Told,
 ) -> Next {
     while let Ok(signal) = signals.recv() {
         if signal != SIGHUP {
@@ -130,12 +149,15 @@ fn follow(
         }
         match load(args, registry) {
             Ok(config) if config.state == state => return Next::Reload(Box::new(config)),
-            Ok(_) => eprintln!(
-                "tripline: not reloaded: the state directory cannot change while the \
-                 daemon runs; restart it"
-            ),
+            Ok(_) => {
+                let why = "the state directory cannot change while the daemon runs; \
+                           restart it";
+                eprintln!("tripline: not reloaded: {why}");
+                events.note(EngineEvent::ReloadRefused, why.to_owned());
+            }
             Err(error) => {
                 eprint!("{}", error.render(terminal::for_stderr()));
+                events.note(EngineEvent::ReloadRefused, error.to_string());
                 eprintln!("tripline: not reloaded: the old configuration stays in force");
             }
         }

@@ -25,7 +25,9 @@ use tripline_store::{OpenError, SqliteStore};
 ///
 /// When the state or a source cannot be read, or the place does not exist.
 pub(crate) fn run(args: &WhereArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
-    let config = Config::load_without_rules(&args.config, registry)?;
+    // Places are to be seen also while somebody writes rules.
+    let config = Config::load(&args.config, registry)
+        .or_else(|_| Config::load_without_rules(&args.config, registry))?;
     match args.set.as_slice() {
         [listener, source, place] => set::set(&config, listener, source, place, args.yes),
         _ => show(&config, args.json),

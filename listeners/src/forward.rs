@@ -14,7 +14,7 @@ mod dial;
 mod doc;
 mod escape;
 mod format;
-mod http;
+pub(crate) mod http;
 mod own_header;
 mod progress;
 #[cfg(test)]

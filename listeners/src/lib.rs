@@ -38,6 +38,7 @@ mod mirror;
 mod print;
 pub mod process;
 mod review;
+pub mod single;
 #[cfg_attr(
     not(test),
     expect(

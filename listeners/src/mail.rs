@@ -16,6 +16,7 @@ pub(crate) mod outbox;
 pub(crate) mod receiver;
 mod secret;
 mod sendmail;
+pub(crate) mod single;
 mod smtp;
 pub(crate) mod template;
 pub(crate) mod text;

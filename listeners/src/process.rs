@@ -11,7 +11,9 @@
 //! * No shell has a part in it: arguments arrive as they are.
 //! * The environment is what [`Program`] says and nothing else. Descriptors 0, 1
 //!   and 2 are pipes; others are not handed on, but for those that were open, and
-//!   not to be closed, when our own process was started. The umask is our own.
+//!   not to be closed, when our own process was started. No signal is blocked, and
+//!   none is ignored that was not when our own process was started. The umask is our
+//!   own.
 //! * When the program has ended, or is to end, everything it has started ends
 //!   too: what is in its process group, what comes from it by a chain of parents,
 //!   and what carries its mark in the environment, in a session of its own or
@@ -67,12 +69,14 @@ pub struct Options {
     /// What it writes to standard output is there for [`Process::read`]; without,
     /// only its end is kept.
     pub reads_output: bool,
+    /// So many bytes at the end of what it says are kept, of each stream.
+    pub said_max: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let grace = Duration::from_secs(5);
-        Self { timeout: None, grace, reads_output: false }
+        Self { timeout: None, grace, reads_output: false, said_max: Tail::BYTES_MAX }
     }
 }
 
@@ -92,6 +96,9 @@ pub struct Ended {
     pub output: Tail,
     /// The end of what it wrote to standard error.
     pub errors: Tail,
+    /// How many of the processes it started were there still when it had ended by
+    /// itself, though they had a second to end too. They were ended.
+    pub outlived_by: usize,
     /// How many of the processes it started could not be ended.
     pub left: usize,
 }
@@ -356,7 +363,7 @@ impl Drop for LastWord<'_> {
     fn drop(&mut self) {
         let how = How::Unknown("the thread that took care of it died".to_owned());
         let (output, errors) = (Tail::default(), Tail::default());
-        self.0.ended(Ended { how, output, errors, left: 0 });
+        self.0.ended(Ended { how, output, errors, outlived_by: 0, left: 0 });
     }
 }
 
@@ -364,6 +371,12 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     Some(match signal {
         libc::SIGHUP => "hangup",
         libc::SIGINT => "interrupt",
+        libc::SIGQUIT => "quit",
+        libc::SIGTRAP => "trap",
+        libc::SIGUSR1 => "USR1",
+        libc::SIGUSR2 => "USR2",
+        libc::SIGALRM => "alarm",
+        libc::SIGSYS => "bad system call",
         libc::SIGILL => "illegal instruction",
         libc::SIGABRT => "abort",
         libc::SIGBUS => "bus error",

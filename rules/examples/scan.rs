@@ -10,7 +10,7 @@ use std::io::{BufWriter, Read as _, Write as _};
 use std::sync::Arc;
 use std::time::Instant;
 use tripline_api::Place;
-use tripline_rules::evaluate::{Lines, Machine, Output};
+use tripline_rules::evaluate::{Clock, Lines, Machine, Output};
 use tripline_rules::{Known, SourceFile, load};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -50,7 +50,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .map_or(0, |at| at + 1);
         let bytes = &buffer[..whole];
         let lines = Lines { source: "log", start: place, bytes, spans: None, time: None };
-        machine.lines(&lines, now, &mut outputs);
+        machine.lines(&lines, Clock::Now(now), &mut outputs);
         for output in outputs.drain(..) {
             let Output::Fired(firing) = output else { continue };
             // One line, whichever of the rules wants it.

@@ -3,6 +3,8 @@
 //! Names are resolved, patterns are built, durations and numbers lie within their bounds,
 //! the graph of `needs` has no ring. [`load`](crate::load) is the only way to make it.
 
+mod set;
+
 use crate::Type;
 use crate::model::{EngineEvent, Fire, Op, Overlap, Quieted, Status};
 use jiff::civil::Time;
@@ -11,7 +13,6 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, Zoned};
 use minijinja::{Environment, Error, ErrorKind, Value};
 use regex::bytes::Regex;
-use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -34,21 +35,6 @@ pub struct RuleSet {
     pub define: BTreeMap<String, String>,
     /// Everything that was parsed, by the names in [`Expression`] and [`Template`].
     pub templates: Environment<'static>,
-}
-
-impl RuleSet {
-    /// The SHA-256 of the paths and the bytes of all files: what people compare to know
-    /// which set is in use.
-    pub fn sha256(&self) -> [u8; 32] {
-        let mut all = Sha256::new();
-        for file in &self.files {
-            let path = file.path.as_os_str().as_encoded_bytes();
-            all.update((path.len() as u64).to_le_bytes());
-            all.update(path);
-            all.update(file.sha256);
-        }
-        all.finalize().into()
-    }
 }
 
 /// A file of the set.
@@ -371,7 +357,9 @@ pub struct Retry {
 /// The kinds of actions.
 #[derive(Clone, Debug)]
 pub enum ActionKind {
-    /// Runs a program; nothing but `env`, PATH and LANG is in its environment.
+    /// Runs a program; nothing but `env` and what [`Job::Exec`] names is in its environment.
+    ///
+    /// [`Job::Exec`]: crate::evaluate::Job::Exec
     Exec {
         /// An absolute path.
         program: PathBuf,
@@ -397,8 +385,10 @@ pub enum ActionKind {
         /// The argument `via` of the listener `Mail` as RON; `None`: `Sendmail()`.
         via: Option<String>,
     },
-    /// The event as it is, by the listener `Forward`.
-    Forward {
+    /// The event as it is, by a listener.
+    Listener {
+        /// Its word: `Forward`, `Print`.
+        listener: &'static str,
         /// Its arguments as RON, without parentheses and `from`.
         arguments: String,
     },

@@ -10,7 +10,8 @@
 //! * an [`Event`]: a task ended, something happened to the engine, a rule emitted it.
 //!
 //! What comes out is a [`Firing`], with all that its actions need to know, or a [`Note`]
-//! about the machine's own troubles. [`Runs`] says which action starts when.
+//! about the machine's own troubles. [`Runs`] says which action starts when. [`Play`] has
+//! both, and does what follows from an event.
 //!
 //! # Time
 //!
@@ -20,12 +21,14 @@
 //! `Digest`, `settle`, the end of a `Pair` or of quiet hours) goes by the clock that the
 //! caller turns: [`Machine::due`] says when it should ask, [`Machine::tick`] does it. Of
 //! an event and an end at the same instant the event comes first. A clock that goes back
-//! stands still.
+//! stands still. Events that come late, as old files are read, turn the clock themselves:
+//! see [`Clock`].
 //!
 //! # State
 //!
-//! [`Machine::snapshot`] is all that a machine remembers, [`Machine::restore`] takes it
-//! over for the rules whose meaning is still the same. Everything is bounded: see
+//! [`Machine::parts`] are all that a machine remembers, [`Machine::take_touched`] those
+//! that changed; [`Machine::restore`] takes them over for the rules whose meaning is still
+//! the same. Everything is bounded: see
 //! [`KEYS_MAX`], [`KEYED_BYTES_MAX`], [`HELD_MAX`], [`FLAGS_MAX`].
 
 mod absent;
@@ -46,6 +49,7 @@ mod machine;
 mod matching;
 mod offer;
 mod pair;
+mod play;
 mod quiet;
 mod rehearse;
 mod run;
@@ -69,10 +73,11 @@ pub use head::Head;
 pub use job::{Job, render};
 pub use keyed::{KEYED_BYTES_MAX, KEYS_MAX, Key};
 pub use lines::Lines;
-pub use machine::{FLAGS_MAX, Machine, Output};
-pub use rehearse::{Rehearsal, StandIn};
+pub use machine::{Clock, FLAGS_MAX, Machine, Output};
+pub use play::{Executor, Play};
+pub use rehearse::Rehearsal;
 pub use run::{Ended, Outcome, Runs, Start};
-pub use snapshot::{Restored, SnapshotError};
+pub use snapshot::{Part, Restored, SnapshotError};
 pub use state::{Counts, HELD_MAX};
 pub use transaction::{Gather, ROWS_MAX, TRANSACTION_BYTES_MAX, Transaction};
 

@@ -4,6 +4,7 @@ use crate::Type;
 use crate::compiled::Expression;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use minijinja::syntax::SyntaxConfig;
 use minijinja::value::ValueKind;
 use minijinja::{
     AutoEscape, Environment, Error, ErrorKind, State, UndefinedBehavior, Value,
@@ -178,6 +179,10 @@ const DEPTH_MAX: usize = 50;
 /// What every expression and template runs in.
 pub(crate) fn environment() -> Environment<'static> {
     let mut environment = Environment::new();
+    // A line that somebody wrote is a line: it keeps its end.
+    if let Ok(syntax) = SyntaxConfig::builder().keep_trailing_newline(true).build() {
+        environment.set_syntax(syntax);
+    }
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_auto_escape_callback(|_| AutoEscape::None);
     environment.set_fuel(Some(FUEL_MAX));

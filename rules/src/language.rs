@@ -193,7 +193,6 @@ pub const NOT_THERE: &[(&str, &str)] = &[
     ("Process", "follow the log of its supervisor with `Lines`, or use `Absent`"),
     ("Login", "follow the log of logins with `Lines(source: \"auth\")`"),
     ("Syslog", "let a syslog daemon write a file, and follow that with `Lines`"),
-    ("Print", "what is to be printed is a listener: configure it in `listeners`"),
     ("Mirror", "a mirror is a listener: configure it in `listeners`"),
     ("Review", "review mails are a listener: configure it in `listeners`"),
 ];

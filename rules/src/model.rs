@@ -209,6 +209,10 @@ pub enum EngineEvent {
     Gap,
     /// A listener stopped and needs a person.
     ListenerStopped,
+    /// A listener has not delivered what is in the oldest file that is kept.
+    AboutToBeLost,
+    /// Entries were set aside: their receiver will never take them.
+    SetAside,
     /// A source cannot be read.
     SourceLost,
     /// It can be read again.
@@ -393,8 +397,10 @@ pub enum ActionKind {
         /// How the listener `Mail` has it, as written.
         via: Option<Text>,
     },
-    /// Hands the event to a receiver as it is, by the listener `Forward`.
-    Forward {
+    /// Hands the event to a listener as it is: `Forward`, `Print`.
+    Listener {
+        /// Its word.
+        listener: &'static str,
         /// Its arguments but `from`, as written: `to: "..", format: Lines`.
         arguments: String,
     },

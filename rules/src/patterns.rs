@@ -48,14 +48,14 @@ pub static LIBRARY: &[Named] = &[
         "A number, with a fraction or without.",
     ),
     named("HEX", r"(?:0x)?[0-9A-Fa-f]+", Type::Text, "Hexadecimal digits."),
-    named("HOST", r"(?:%{HOSTNAME}|%{IP})", Type::Text, "A host's name or address."),
+    named("HOST", r"(?:%{IP}|%{HOSTNAME})", Type::Text, "A host's name or address."),
     named(
         "HOSTNAME",
         r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_-]{1,63}){0,9}\.?",
         Type::Text,
         "A host's name.",
     ),
-    named("INT", r"[-+]?\d{1,18}\b", Type::Int, "A whole number of at most 18 digits."),
+    named("INT", r"[-+]?\d+", Type::Int, "A whole number; a unit may stand behind it."),
     named("IP", r"(?:%{IPV4}|%{IPV6})", Type::Text, "An address."),
     named("IPV4", r"(?:\d{1,3}\.){3}\d{1,3}", Type::Text, "192.0.2.1."),
     named(
@@ -106,6 +106,26 @@ pub static LIBRARY: &[Named] = &[
         "Nov 20 21:00:00.",
     ),
     named("TIME", r"\d\d?:\d\d(?::\d\d(?:[.,]\d+)?)?", Type::Text, "21:00, 21:00:00.5."),
+    named(
+        "TIMESTAMP",
+        concat!(
+            // 2026-11-20 21:00:00,123 +0100, 2026/11/20 21:00:00
+            r"(?:\d{4}[-/.]\d\d[-/.]\d\d(?:T|  ?)\d?\d:\d\d(?::\d\d(?:[.,]\d+)?)?",
+            r"(?: ?(?:Z|UTC|GMT|[-+]\d\d:?\d\d))?",
+            // Nov 20 21:00:00, Fri Nov 20 21:00:00.123 2026, CET Fri Nov 20 2026 21:00:00,
+            // Nov 20, 2026 9:00:00 PM
+            r"|(?:[A-Z]{3,5} )?(?:[A-Z][a-z]{2},? )?[A-Z][a-z]{2} [ \d]?\d,? (?:\d{4} )?",
+            r"\d?\d:\d\d:\d\d(?:\.\d+)?(?: [AP]M| (?:19|20)\d\d\b)?",
+            // 20/Nov/2026:21:00:00 +0100, 20-Nov-2026 21:00:00.123, 20/11/26 21:00:00
+            r"|\d\d?[-/](?:\d\d|[A-Z][a-z]{2})[-/]\d{2,4}[ :]?\d?\d:\d\d:\d\d",
+            r"(?:\.\d+)?(?: [-+]\d{4})?",
+            // 20261120T210000, 261120 21:00:00, 1795208400.123, @4000000069..., 21:00:00
+            r"|\d{8}[T ]\d{6}|\d{6}  ?\d?\d:\d\d:\d\d|\d{10}(?:\.\d{3,6})?",
+            r"|@[0-9a-f]{24}|\d\d:\d\d:\d\d(?:[.,]\d+)?)",
+        ),
+        Type::Text,
+        "A time in any form that is usual in logs. `%{TIMESTAMP}?` makes it optional.",
+    ),
     named(
         "URL",
         r"[A-Za-z][A-Za-z0-9+.-]*://[^\s<>\x22]+",
@@ -339,6 +359,7 @@ mod tests {
             ("SYSLOGHEAD", "Nov  2 21:00:00 web ", "web "),
             ("SYSLOGTIME", "Nov 20 21:00:00", "21:00:00"),
             ("TIME", "9:05:01.25", "9"),
+            ("TIMESTAMP", "Fri Nov 20 21:00:00.123456 2026", "Nov 2026"),
             ("URL", "https://example.com/a?b=c", "example.com"),
             ("USER", "j.doe@corp", "a b"),
             ("UUID", "123e4567-e89b-12d3-a456-426614174000", "123e4567"),
@@ -350,16 +371,45 @@ mod tests {
     }
 
     #[test]
+    fn times_of_many_logs_are_timestamps() {
+        for time in [
+            "2026-11-20T21:00:00.123+01:00",
+            "2026-11-20 21:00:00,123",
+            "2026/11/20 21:00:00",
+            "2026.11.20  9:00:00 UTC",
+            "Nov 20 21:00:00",
+            "Nov  2 21:00:00",
+            "Fri Nov 20 21:00:00 2026",
+            "Fri Nov 20 2026 21:00:00",
+            "CET Nov 20 21:00:00",
+            "Nov 20, 2026 9:00:00 PM",
+            "20/Nov/2026:21:00:00 +0100",
+            "20-Nov-2026 21:00:00.123",
+            "20/11/2026 21:00:00",
+            "20/11/26 21:00:00",
+            "11/20/2026:21:00:00",
+            "20261120T210000",
+            "261120  9:00:00",
+            "1795208400",
+            "1795208400.123",
+            "@4000000069b2c1d23a2f1b0c",
+            "21:00:00",
+        ] {
+            assert!(matches("TIMESTAMP", time), "{time}");
+        }
+        for other in ["", "2026-11-20", "192.0.2.1", "12:30", "123456"] {
+            assert!(!matches("TIMESTAMP", other), "{other}");
+        }
+    }
+
+    #[test]
     fn references_are_put_in() {
         let files = BTreeMap::from([
             ("EDGE".to_owned(), "edge-%{WORD:site}".to_owned()),
             ("RING".to_owned(), "%{RING}".to_owned()),
         ]);
         let expanded = expand("a %{EDGE:edge} %{INT:n} b", &files).unwrap();
-        assert_eq!(
-            expanded.text,
-            r"a (?P<edge>edge-(?P<site>\w+)) (?P<n>[-+]?\d{1,18}\b) b"
-        );
+        assert_eq!(expanded.text, r"a (?P<edge>edge-(?P<site>\w+)) (?P<n>[-+]?\d+) b");
         assert!(expanded.kinds.contains(&("n".to_owned(), Type::Int)));
         let at = expanded.text.len();
         assert_eq!(expanded.origin(at - 1..at), 24..25);

@@ -198,6 +198,8 @@ const ENGINE_EVENTS: &[&str] = &[
     "reload_refused",
     "gap",
     "listener_stopped",
+    "about_to_be_lost",
+    "set_aside",
     "source_lost",
     "source_back",
     "clock_skew",

@@ -62,17 +62,16 @@ fn run(mut machine: Machine, test: &Test) -> (Told, Machine) {
     machine.begin_anew(start());
     let mut stage = Stage::new(machine, &test.written.pretend, start());
     stage.play(&test.written.given);
-    let simulated = stage.passed();
-    let player = &mut stage.player;
-    let mut differences = compare::actions(&test.written.expect, &player.actions);
-    differences.append(&mut player.troubles);
+    let (mut acts, machine) = stage.end();
+    let mut differences = compare::actions(&test.written.expect, &acts.actions);
+    differences.append(&mut acts.troubles);
     let told = Told {
         differences,
-        simulated,
-        timeline: std::mem::take(&mut player.timeline),
-        fired: std::mem::take(&mut player.fired),
+        simulated: acts.passed(),
+        timeline: acts.timeline,
+        fired: acts.fired,
     };
-    (told, stage.into_machine())
+    (told, machine)
 }
 
 /// The rules of one file, by themselves.

@@ -31,7 +31,7 @@ fn survives(text: &str) {
 
 static EXAMPLES: LazyLock<Vec<String>> = LazyLock::new(|| {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let folders = ["examples/rules", "tests/golden/rules"];
+    let folders = ["examples/cookbook", "examples/rules", "tests/golden/rules"];
     let entries = folders.iter().flat_map(|it| fs::read_dir(root.join(it)).unwrap());
     let paths = entries.map(|it| it.unwrap().path());
     let rules = paths.filter(|path| path.extension().is_some_and(|it| it == "ron"));

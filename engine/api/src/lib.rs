@@ -32,6 +32,7 @@
 //! }
 //! ```
 
+mod agenda;
 mod args;
 mod backup;
 mod batch;
@@ -46,6 +47,7 @@ mod secrets;
 mod source;
 mod store;
 
+pub use agenda::{Agenda, Bell};
 pub use args::{Args, ArgsError, FriendlyDuration};
 pub use backup::{Backup, Compared, Difference, Seeded, Seeding, Tell, Told, Verifying};
 pub use batch::{Batch, Entries, Entry, LogFile, Mark, Span, View};
@@ -63,4 +65,6 @@ pub use source::{
     Again, Behind, Changed, Idle, Left, NextToGo, Reader, Settled, Source, SourceError,
     SourceFactory, Start, Step,
 };
-pub use store::{Change, Filed, Key, LetterCounts, Progress, State, Store, StoreError};
+pub use store::{
+    Change, Filed, Kept, Key, LetterCounts, Progress, State, Store, StoreError,
+};

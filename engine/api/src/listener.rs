@@ -1,7 +1,7 @@
 //! What takes entries, and how it is made.
 
 use crate::{
-    Args, ArgsError, Backup, Cursor, Entry, Gap, Letter, Rejected, SourceId, View,
+    Agenda, Args, ArgsError, Backup, Cursor, Entry, Gap, Letter, Rejected, SourceId, View,
 };
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -110,6 +110,11 @@ pub trait Listener: Send {
     fn deliver(&mut self, made: &[u8]) -> Result<(), ListenError> {
         let _ = made;
         Err(ListenError::Stop("this listener does not deliver again what it made".into()))
+    }
+
+    /// The listener's own work, if it has some.
+    fn agenda(&mut self) -> Option<&mut dyn Agenda> {
+        None
     }
 
     /// Continuity could not be proved, and the listener's `on_gap` says to go

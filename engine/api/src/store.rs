@@ -45,10 +45,26 @@ pub trait Store: Send {
     ///
     /// When the store cannot be read.
     fn letter_counts(&mut self) -> Result<LetterCounts, StoreError>;
+
+    /// What a listener remembers, ordered by name.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    fn kept(&mut self, listener: &ListenerId) -> Result<Vec<Kept>, StoreError>;
 }
 
 /// How many letters there are, by source and listener; no zeros.
 pub type LetterCounts = BTreeMap<(SourceId, ListenerId), u64>;
+
+/// Something that a listener remembers besides its cursors.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// What it is called: of a listener's own there is one of each name.
+    pub name: String,
+    /// What it is; `None` when it is to be forgotten. A store has none of those.
+    pub value: Option<Vec<u8>>,
+}
 
 /// A letter in the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,6 +192,14 @@ pub enum Change {
         /// Its number.
         number: u64,
     },
+    /// A listener remembers something, from the same moment on as what is settled with
+    /// it in one commit. Of two of the same name the later one counts.
+    Keep {
+        /// Who.
+        listener: ListenerId,
+        /// What.
+        kept: Vec<Kept>,
+    },
     /// A person moves the cursor. Sets `set_by_hand`, and the state to
     /// [`State::CatchingUp`].
     SetByHand {
@@ -187,9 +211,10 @@ pub enum Change {
 }
 
 impl Change {
-    /// Whose progress it changes.
-    pub const fn key(&self) -> &Key {
-        match self {
+    /// Whose progress it changes; `None` when it changes that of nobody.
+    pub const fn key(&self) -> Option<&Key> {
+        Some(match self {
+            Self::Keep { .. } => return None,
             Self::Settled { key, .. }
             | Self::State { key, .. }
             | Self::Gap { key, .. }
@@ -197,7 +222,7 @@ impl Change {
             | Self::Unfile { key, .. }
             | Self::SetByHand { key, .. } => key,
             Self::SetAside(letter) => &letter.key,
-        }
+        })
     }
 }
 

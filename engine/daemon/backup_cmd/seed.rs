@@ -52,7 +52,8 @@ pub(super) fn run(args: &SeedArgs, registry: &Registry) -> anyhow::Result<ExitCo
     let changes = begin(&kept, &seeded, &known)?;
     store.commit(&changes)?;
     for change in &changes {
-        let (listener, source) = (&change.key().listener, kept.source.id());
+        let Some(key) = change.key() else { continue };
+        let (listener, source) = (&key.listener, kept.source.id());
         let number = seeded.checkpoint;
         say(format_args!("{listener} begins with journal {number} of {source}"));
     }

@@ -232,6 +232,10 @@ impl Reading {
             .help(format!("write \"{written}\""));
             return None;
         };
+        if RESERVED.contains(&(noun, name.as_str())) {
+            let message = format!("`{name}` is the name of a {noun} of Tripline's own");
+            self.error(key.span.clone(), message).help("choose another name");
+        }
         // The names of sources and of listeners follow the same rule.
         if SourceId::new(&name).is_none() {
             let max = SourceId::BYTES_MAX;
@@ -380,3 +384,10 @@ fn named(name: &str, mut built: Built) -> Vec<(ListenerId, Built)> {
         .filter_map(|(name, built)| Some((ListenerId::new(&name)?, built)))
         .collect()
 }
+
+/// Names that are taken: the rules are a listener, and look at two sources of their own.
+const RESERVED: [(&str, &str); 3] = [
+    ("listener", tripline_tasks::Rules::NAME),
+    ("source", tripline_tasks::Rules::ENGINE),
+    ("source", tripline_tasks::Rules::TASK),
+];

@@ -6,12 +6,12 @@ use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tripline_act::{ActContext, Hands};
 use tripline_api::{Args, Source};
 use tripline_diagnose::{
     Block, Diagnostic, Field, Node, Severity, Shape, SourceFile, counted, shown,
 };
 use tripline_follow::log::find_files;
-use tripline_rules::compiled::Trigger;
 use tripline_rules::{Known, RuleSet};
 
 /// Which rules are read with a configuration.
@@ -49,16 +49,9 @@ impl RulesRead {
 
     /// Whether a rule looks at this source, as far as is known.
     pub(super) fn look_at(&self, source: &dyn Source) -> bool {
-        let looks = |sources: &[String]| {
-            sources.is_empty() || sources.iter().any(|it| it == source.id().as_str())
-        };
-        let wants = |trigger: &Trigger| match trigger {
-            Trigger::Journal { sources, .. } => source.is_journal() && looks(sources),
-            Trigger::Lines { sources, .. } => !source.is_journal() && looks(sources),
-            Trigger::Task { .. } | Trigger::Engine { .. } => false,
-        };
-        let mut rules = self.set.iter().flat_map(|set| &set.rules);
-        self.is_partial() || rules.any(|rule| rule.enabled && rule.on.iter().any(wants))
+        let looks =
+            |set: &Arc<RuleSet>| set.looks_at(source.id().as_str(), source.is_journal());
+        self.is_partial() || self.set.as_ref().is_some_and(looks)
     }
 }
 
@@ -96,7 +89,25 @@ impl Reading {
         read.diagnostics.append(&mut loaded.diagnostics);
         (read.rules, read.tests) = (loaded.rules, loaded.tests);
         read.set = loaded.set.filter(|_| !read.is_partial()).map(Arc::new);
+        self.look_at_actions(&files, &mut read);
         read
+    }
+
+    /// Says which actions cannot be done, or not on this machine as it is now.
+    fn look_at_actions(&self, files: &[Arc<SourceFile>], read: &mut RulesRead) {
+        let Some(set) = &read.set else { return };
+        let context = ActContext {
+            listeners: self.registry.listeners,
+            directory: self.directory.clone(),
+            state: PathBuf::new(),
+        };
+        for problem in Hands::problems(set, &context) {
+            let file = files.iter().find(|file| file.path == problem.file);
+            read.diagnostics.extend(file.map(|file| problem.diagnostic(file)));
+        }
+        if read.is_partial() {
+            read.set = None;
+        }
     }
 
     /// The files that the patterns find, in order and each once.

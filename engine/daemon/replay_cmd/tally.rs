@@ -1,8 +1,7 @@
 //! What rules did, counted.
 
-use jiff::Timestamp;
 use std::collections::BTreeMap;
-use tripline_rules::evaluate::{Ended, Firing, Note, Outcome, StandIn, Start};
+use tripline_rules::evaluate::{Ended, Executor, Firing, Note, Outcome, Start};
 
 /// What one set of rules did.
 pub(super) struct Tally {
@@ -14,7 +13,6 @@ pub(super) struct Tally {
     pub(super) failed: BTreeMap<String, (String, u64)>,
     /// The firings since the last comparison; only where there is one.
     pub(super) fired_now: Vec<Fired>,
-    pub(super) steps_now: u64,
     is_compared: bool,
 }
 
@@ -34,15 +32,18 @@ impl Tally {
             notes: BTreeMap::new(),
             failed: BTreeMap::new(),
             fired_now: Vec::new(),
-            steps_now: 0,
             is_compared,
         }
     }
 }
 
-impl StandIn for Tally {
-    fn fires(&mut self, firing: &Firing, _: Timestamp) {
-        self.steps_now += 1;
+impl Executor for Tally {
+    fn execute(&mut self, start: Start) -> Option<Outcome> {
+        *self.would.entry(start.word).or_default() += 1;
+        Some(Outcome::Done { stdout: String::new(), stderr: String::new() })
+    }
+
+    fn fired(&mut self, firing: &Firing) {
         if self.is_compared {
             self.fired_now.push(Fired {
                 rule: firing.rule.clone(),
@@ -53,18 +54,7 @@ impl StandIn for Tally {
         }
     }
 
-    fn notes(&mut self, note: &Note, _: Timestamp) -> bool {
-        count(&mut self.notes, format!("{:?}", note.event), &note.message);
-        true
-    }
-
-    fn acts(&mut self, start: Start, _: Timestamp) -> Outcome {
-        self.steps_now += 1;
-        *self.would.entry(start.word).or_default() += 1;
-        Outcome::Done { stdout: String::new(), stderr: String::new() }
-    }
-
-    fn ends(&mut self, ended: &Ended, _: Timestamp) {
+    fn ended(&mut self, ended: &Ended) {
         // Everything goes well but what cannot be begun.
         let end = &ended.end;
         if !end.reason.is_empty() {
@@ -72,8 +62,8 @@ impl StandIn for Tally {
         }
     }
 
-    fn goes_on(&mut self) -> bool {
-        self.steps_now < STEPS_MAX
+    fn noted(&mut self, note: &Note) {
+        count(&mut self.notes, format!("{:?}", note.event), &note.message);
     }
 }
 
@@ -144,8 +134,6 @@ const EXAMPLES_MAX: usize = 3;
 const ALL_EXAMPLES_MAX: usize = 60;
 /// The most different things that are counted by name.
 const NAMES_MAX: usize = 1_000;
-/// The most firings and actions that come of one moment before the next has its turn.
-const STEPS_MAX: u64 = 1_000_000;
 
 #[cfg(test)]
 mod tests {

@@ -15,7 +15,7 @@ use tripline_rules::evaluate::Counts;
 fn counts(side: &Side) -> BTreeMap<&str, Counts> {
     let names = side.set.rules.iter().map(|rule| &*rule.name);
     match &side.stage {
-        Some(stage) => names.zip(stage.machine.counts()).collect(),
+        Some(stage) => names.zip(stage.machine().counts()).collect(),
         None => names.map(|name| (name, Counts::default())).collect(),
     }
 }

@@ -49,6 +49,9 @@ impl Events for Report {
             Event::Waiting { listener, source, waiting_for } => {
                 format!("{listener}: {source}: waiting: {waiting_for}")
             }
+            Event::Arrived { listener, source } => {
+                format!("{listener}: {source}: goes on")
+            }
             Event::AboutToBeLost { listener, source, path, bytes } => format!(
                 "{listener}: {source}: {} is the oldest file that is kept, and what \
                  {listener} has not delivered begins in it ({bytes} bytes in all): \

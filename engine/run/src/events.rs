@@ -64,6 +64,13 @@ pub enum Event<'a> {
         /// For what.
         waiting_for: &'a str,
     },
+    /// What a source waited for is there.
+    Arrived {
+        /// The listener that waited.
+        listener: &'a ListenerId,
+        /// For which source.
+        source: &'a SourceId,
+    },
     /// A listener has not delivered what is in the oldest file that is kept: what
     /// deletes old files deletes that one next. Once a file.
     AboutToBeLost {

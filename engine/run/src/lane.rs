@@ -1,9 +1,11 @@
 //! One listener, on a thread of its own.
 
+mod agenda;
 mod delivery;
 
 use crate::events::{Event, Events};
 use crate::flight::Flight;
+use crate::own::{Message, Own};
 use crate::pace::Pace;
 use crate::status::LaneStatus;
 use crate::track::Track;
@@ -51,7 +53,9 @@ pub(crate) struct Lane {
     /// How many letters the listener has.
     pub(crate) letters: u64,
     pub(crate) stop: Receiver<()>,
-    pub(crate) ledger: Sender<Vec<Change>>,
+    pub(crate) ledger: Sender<Message>,
+    /// For a listener with work of its own.
+    pub(crate) own: Option<Own>,
     pub(crate) events: Arc<dyn Events>,
     pub(crate) status: Arc<LaneStatus>,
 }
@@ -80,7 +84,8 @@ impl Lane {
     pub(crate) fn run(mut self) -> Ended {
         let mut pace = Pace::new(self.flush_after);
         loop {
-            let ended = match self.begin(&mut pace) {
+            let begun = self.remember(&mut pace).and_then(|()| self.begin(&mut pace));
+            let ended = match begun {
                 Ok(()) => self.follow(&mut pace),
                 Err(leave) => leave,
             };
@@ -127,12 +132,16 @@ impl Lane {
     /// One step on each source, then a flush if one is due, then perhaps a rest.
     fn round(&mut self, pace: &mut Pace) -> Turn {
         if self.is_told_to_stop() {
+            self.wind_down(pace)?;
             self.flush_all(pace)?;
             return Err(Leave::Ended(Ended::Done { missing: None }));
         }
+        let takes_more = self.work(pace)?;
         let mut busy = false;
-        for index in 0..self.tracks.len() {
-            busy |= self.step(index, pace)?;
+        if takes_more {
+            for index in 0..self.tracks.len() {
+                busy |= self.step(index, pace)?;
+            }
         }
         self.has_landed(pace)?;
         let logs = self.tracks.iter().map(Track::pending_logs).sum();
@@ -145,10 +154,10 @@ impl Lane {
         }
         pace.reading_since = None;
         let is_at_end = |track: &Track| track.is_at_end(self.until_idle);
-        if pace.is_flushed() && self.tracks.iter().all(is_at_end) {
+        if pace.is_flushed() && takes_more && self.tracks.iter().all(is_at_end) {
             self.recovered(pace, false);
             self.say_following();
-            if self.until_idle {
+            if self.until_idle && self.is_done() {
                 return Err(Leave::Ended(Ended::Done { missing: self.missing() }));
             }
         }
@@ -220,6 +229,9 @@ impl Lane {
             }
             Step::Idle(idle) => {
                 let busy = idle.again == Again::Now;
+                if !busy {
+                    self.tell_at_end(index);
+                }
                 self.say_waiting(index, &idle);
                 self.tracks[index].rests(idle);
                 Ok(busy)
@@ -265,7 +277,7 @@ impl Lane {
     /// Makes what was listened to durable, or sets about it. Not while a flush
     /// is on its way.
     fn flush(&mut self, pace: &mut Pace) -> Turn {
-        if !self.tracks.iter().any(Track::has_pending) {
+        if !self.tracks.iter().any(Track::has_pending) && !self.has_to_keep() {
             pace.forget_unflushed();
             return Ok(());
         }
@@ -336,7 +348,14 @@ impl Lane {
         for track in &mut self.tracks {
             track.land(&mut changes);
         }
-        self.send(changes);
+        match self.keep(&mut changes) {
+            // All of it or nothing.
+            Some(keeper) => {
+                let keeper = Some(keeper);
+                _ = self.ledger.send(Message { changes, keeper });
+            }
+            None => self.send(changes),
+        }
         self.recovered(pace, true);
     }
 
@@ -439,7 +458,8 @@ impl Lane {
                 None => until,
             };
             if self.is_woken(look) {
-                pace.fruitless_hints += 1;
+                let is_rung = self.own.as_ref().is_some_and(Own::is_rung);
+                pace.fruitless_hints += u32::from(!is_rung);
                 return Ok(());
             }
             if pace.flight.is_none() || look == until {
@@ -452,9 +472,10 @@ impl Lane {
         }
     }
 
-    fn rest_until(&self, pace: &Pace) -> Instant {
+    fn rest_until(&mut self, pace: &Pace) -> Instant {
         let now = Instant::now();
         let mut until = pace.last_data + self.quiet;
+        until = self.works_at().map_or(until, |time| until.min(time));
         until = pace.flush_at().map_or(until, |time| until.min(time));
         for track in &self.tracks {
             until = until.min(track.look_at(now, self.poll));
@@ -474,6 +495,9 @@ impl Lane {
     fn is_woken(&self, until: Instant) -> bool {
         let mut select = Select::new();
         select.recv(&self.stop);
+        if let Some(own) = &self.own {
+            select.recv(own.rings());
+        }
         for track in &self.tracks {
             select.recv(track.hints.bell());
         }
@@ -503,6 +527,10 @@ impl Lane {
 
     fn say_waiting(&mut self, index: usize, idle: &Idle) {
         let track = &mut self.tracks[index];
+        if track.has_arrived(idle.waiting_for.as_deref()) {
+            let (listener, source) = (&self.id, &track.key.source);
+            self.events.event(&Event::Arrived { listener, source });
+        }
         let is_told = track.waits_for(idle.waiting_for.as_deref());
         if let Some(waiting_for) = idle.waiting_for.as_deref().filter(|_| is_told) {
             let (listener, source) = (&self.id, &track.key.source);
@@ -531,7 +559,7 @@ impl Lane {
             // The ledger outlives the lanes. If it died all the same, the
             // engine says so when it is stopped, and what was not saved comes
             // again.
-            _ = self.ledger.send(changes);
+            _ = self.ledger.send(Message::of(changes));
             changes = rest;
         }
     }

@@ -1,13 +1,14 @@
 //! The one owner of the store.
 
 use crate::events::{Event, Events};
+use crate::own::{Keeper, Message};
 use crate::retention::Looks;
 use crate::retry::Backoff;
 use crate::unsaved::Unsaved;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tripline_api::{Change, Store};
+use tripline_api::Store;
 use tripline_follow::Waker;
 
 /// How often the ledger looks after what nobody else does.
@@ -28,7 +29,7 @@ const LAST_COMMIT_MAX: Duration = Duration::from_secs(10);
 /// store works again.
 pub(crate) struct Ledger {
     pub(crate) store: Box<dyn Store>,
-    pub(crate) changes: Receiver<Vec<Change>>,
+    pub(crate) messages: Receiver<Message>,
     pub(crate) events: Arc<dyn Events>,
     pub(crate) waker: Waker,
     pub(crate) looks: Looks,
@@ -39,17 +40,17 @@ impl Ledger {
     /// store, and what could not be saved.
     pub(crate) fn run(mut self) -> (Box<dyn Store>, Option<String>) {
         let mut unsaved = Unsaved::default();
+        let mut keepers = Vec::new();
         let mut backoff = Backoff::random().at_most(SAVE_AGAIN_MAX);
         let mut not_before: Option<Instant> = None;
         let mut next_tick = Instant::now() + TICK;
         loop {
             let next = next_tick.min(self.looks.next());
             let until = not_before.map_or(next, |time| time.min(next));
-            let gone = match self.changes.recv_deadline(until) {
-                Ok(changes) => {
-                    self.looks.note(&changes);
-                    unsaved.add(changes);
-                    self.take_waiting(&mut unsaved);
+            let gone = match self.messages.recv_deadline(until) {
+                Ok(message) => {
+                    self.take(message, &mut unsaved, &mut keepers);
+                    self.take_waiting(&mut unsaved, &mut keepers);
                     false
                 }
                 Err(RecvTimeoutError::Timeout) => false,
@@ -65,6 +66,9 @@ impl Ledger {
             }
             if not_before.is_none_or(|time| Instant::now() >= time) {
                 not_before = self.commit(&mut unsaved, &mut backoff);
+                if not_before.is_none() {
+                    keepers.drain(..).for_each(|it: Keeper| it.is_saved());
+                }
             }
             // What is not saved is what would come again.
             let store = &mut self.store;
@@ -72,12 +76,27 @@ impl Ledger {
         }
     }
 
-    fn take_waiting(&mut self, unsaved: &mut Unsaved) {
+    fn take_waiting(&mut self, unsaved: &mut Unsaved, keepers: &mut Vec<Keeper>) {
         while unsaved.len() < COMMIT_CHANGES_MAX
-            && let Ok(changes) = self.changes.try_recv()
+            && let Ok(message) = self.messages.try_recv()
         {
-            self.looks.note(&changes);
-            unsaved.add(changes);
+            self.take(message, unsaved, keepers);
+        }
+    }
+
+    fn take(
+        &mut self,
+        message: Message,
+        unsaved: &mut Unsaved,
+        keepers: &mut Vec<Keeper>,
+    ) {
+        let Message { changes, keeper } = message;
+        self.looks.note(&changes);
+        unsaved.add(changes);
+        // Of each there is one: a larger number stands for the smaller ones.
+        if let Some(keeper) = keeper {
+            keepers.retain(|it| !it.is_of_same(&keeper));
+            keepers.push(keeper);
         }
     }
 

@@ -26,6 +26,7 @@ mod flight;
 mod hunt;
 mod lane;
 mod ledger;
+mod own;
 mod pace;
 mod pending;
 mod redeliver;

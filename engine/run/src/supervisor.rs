@@ -3,6 +3,7 @@
 use crate::events::{Event, Events};
 use crate::lane::{Ended, Lane, POLL};
 use crate::ledger::Ledger;
+use crate::own::{Message, Own};
 use crate::retention::{Looks, Retention};
 use crate::status::LaneStatus;
 use crate::track::{Known, Track};
@@ -137,16 +138,20 @@ impl Engine {
         let letters = letters(&mut *setup.store)?;
         let waker = waker(&setup.options, &setup.events);
         let (stop, stop_receiver) = bounded(0);
-        let (changes, changes_receiver) = bounded(MESSAGES_MAX);
+        let (messages, messages_receiver) = bounded(MESSAGES_MAX);
         let (ended_sender, ended) = bounded(setup.listeners.len().max(1));
         let mut prepared = Vec::new();
         let mut behind = BTreeSet::new();
-        for LaneSetup { id, built } in setup.listeners {
+        for LaneSetup { id, mut built } in setup.listeners {
             let tracks = tracks(&id, &built, &setup.sources, &progress, &waker)?;
             let is_behind = |track: &&Track| track.state() != State::Following;
             let who = |track: &Track| (track.key.source.clone(), id.clone());
             behind.extend(tracks.iter().filter(is_behind).map(who));
             let status: Arc<LaneStatus> = Arc::default();
+            let own = match built.listener.agenda() {
+                Some(_) => Some(Own::new(setup.store.kept(&id)?)),
+                None => None,
+            };
             let letters = letters.get(&id).copied().unwrap_or_default();
             prepared.push(Lane {
                 id,
@@ -162,12 +167,13 @@ impl Engine {
                 tracks,
                 letters,
                 stop: stop_receiver.clone(),
-                ledger: changes.clone(),
+                ledger: messages.clone(),
+                own,
                 events: Arc::clone(&setup.events),
                 status,
             });
         }
-        drop(changes);
+        drop(messages);
         drop(progress);
         let events = Arc::clone(&setup.events);
         let (looks, looks_receiver) = bounded(1);
@@ -176,7 +182,7 @@ impl Engine {
             thread("retention".to_owned(), move || retention.run(&looks_receiver))?;
         let ledger = Ledger {
             store: setup.store,
-            changes: changes_receiver,
+            messages: messages_receiver,
             events,
             waker,
             looks: Looks::new(looks, setup.options.look_ahead, behind),
@@ -356,7 +362,7 @@ fn run(lane: Lane, index: usize, ended: &Sender<(usize, Ended)>) {
         let why = format!("it panicked: {}", message_of(&*panic));
         let change =
             |key| Change::State { key, state: State::Stopped, why: Some(why.clone()) };
-        _ = ledger.send(keys.into_iter().map(change).collect());
+        _ = ledger.send(Message::of(keys.into_iter().map(change).collect()));
         events.event(&Event::ListenerStopped { listener: &id, why: &why });
         Ended::Stopped { why, at_gap: false }
     });

@@ -283,6 +283,12 @@ impl Track {
         Some(Change::State { key: self.key.clone(), state, why: self.why.clone() })
     }
 
+    /// Whether it was said that the source waits, and it does not any more.
+    pub(crate) fn has_arrived(&mut self, waits_for: Option<&str>) -> bool {
+        let is_told = self.waiting.as_ref().is_some_and(|(_, _, is_told)| *is_told);
+        is_told && waits_for.is_none()
+    }
+
     /// Notes what the source waits for; returns whether it is time to say so.
     pub(crate) fn waits_for(&mut self, what: Option<&str>) -> bool {
         match (&mut self.waiting, what) {

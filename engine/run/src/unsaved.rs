@@ -2,7 +2,7 @@
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, VecDeque};
-use tripline_api::{Change, Cursor, Key};
+use tripline_api::{Change, Cursor, Kept, Key, ListenerId};
 
 /// How many gaps wait for a store that fails. They are rare; when there are
 /// more, the oldest are not recorded.
@@ -14,8 +14,8 @@ const GAPS_MAX: usize = 20_000;
 const FORGOTTEN_MAX: usize = 100_000;
 
 /// Changes not committed yet: bounded by the number of listeners, sources and
-/// logs, because of each only the newest cursor and state matter, and by the
-/// constants above.
+/// logs, because of each only the newest cursor and state matter, by what listeners
+/// have to remember, and by the constants above.
 #[derive(Debug, Default)]
 pub(crate) struct Unsaved {
     gaps: VecDeque<Change>,
@@ -24,6 +24,8 @@ pub(crate) struct Unsaved {
     states: BTreeMap<Key, Change>,
     /// What was set aside. A lane stops before it has too many of them.
     letters: Vec<Change>,
+    /// What listeners remember; `None` is to be forgotten.
+    kept: BTreeMap<(ListenerId, String), Option<Vec<u8>>>,
 }
 
 /// What becomes of a row.
@@ -52,6 +54,11 @@ impl Unsaved {
                     self.take(&key);
                     self.rows.insert(key, Row::Forgotten);
                     self.forgotten += 1;
+                }
+            }
+            Change::Keep { listener, kept } => {
+                for Kept { name, value } in kept {
+                    self.kept.insert((listener.clone(), name), value);
                 }
             }
             Change::SetAside(_) | Change::Unfile { .. } => self.letters.push(change),
@@ -99,7 +106,11 @@ impl Unsaved {
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.gaps.len() + self.rows.len() + self.states.len() + self.letters.len()
+        self.gaps.len()
+            + self.rows.len()
+            + self.states.len()
+            + self.letters.len()
+            + self.kept.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -113,6 +124,9 @@ impl Unsaved {
         changes.extend(self.gaps);
         changes.extend(self.rows.into_iter().map(|(key, row)| row.into_change(key)));
         changes.extend(self.states.into_values());
+        changes.extend(self.kept.into_iter().map(|((listener, name), value)| {
+            Change::Keep { listener, kept: vec![Kept { name, value }] }
+        }));
         changes
     }
 }
@@ -132,7 +146,7 @@ impl Row {
 mod tests {
     use super::*;
     use std::path::Path;
-    use tripline_api::{Gap, GapKind, ListenerId, Place, SourceId};
+    use tripline_api::{Gap, GapKind, Place, SourceId};
 
     fn key(listener: &str) -> Key {
         Key {

@@ -52,6 +52,8 @@ pub(crate) fn apply(progress: &mut Progress, change: &Change) -> Result<(), Stor
         Change::Forget { .. } => {}
         // Letters are no progress.
         Change::SetAside(_) | Change::Unfile { .. } => {}
+        // Nor is what a listener remembers.
+        Change::Keep { .. } => {}
         Change::SetByHand { cursor, .. } => {
             progress.cursor = Some(cursor.clone());
             progress.set_by_hand = true;

@@ -5,6 +5,7 @@
 //! [`persists`], with a function that opens the same one each time.
 
 pub mod example;
+mod kept;
 mod letters;
 mod logs;
 
@@ -70,6 +71,8 @@ const CASES: &[Case] = &[
         "what is set aside again is one letter",
         letters::what_is_set_aside_again_is_one_letter,
     ),
+    ("what is kept is each listener's own", kept::it_is_each_listeners_own),
+    ("what is kept comes with what is settled", kept::it_comes_with_what_is_settled),
     ("a long walk agrees with the model", a_long_walk_agrees_with_the_model),
 ];
 
@@ -341,4 +344,7 @@ fn assert_same(store: &mut dyn Store, model: &mut dyn Store, when: &str) {
     assert_eq!(gaps(store), gaps(model), "{when}");
     assert_eq!(letters::letters(store), letters::letters(model), "{when}");
     assert_eq!(letters::counts(store), letters::counts(model), "{when}");
+    for listener in example::LISTENERS {
+        assert_eq!(kept::of(store, listener), kept::of(model, listener), "{when}");
+    }
 }

@@ -1,7 +1,9 @@
 //! A store that fails when it is told to, for tests.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tripline_api::{Change, Filed, Gap, Key, LetterCounts, Progress, Store, StoreError};
+use tripline_api::{
+    Change, Filed, Gap, Kept, Key, LetterCounts, ListenerId, Progress, Store, StoreError,
+};
 
 /// Wraps a store and makes commits of one's choice fail.
 ///
@@ -114,6 +116,10 @@ impl<S: Store> Store for FaultStore<S> {
 
     fn letter_counts(&mut self) -> Result<LetterCounts, StoreError> {
         self.inner.letter_counts()
+    }
+
+    fn kept(&mut self, listener: &ListenerId) -> Result<Vec<Kept>, StoreError> {
+        self.inner.kept(listener)
     }
 }
 

@@ -42,6 +42,7 @@ mod change;
 mod directory;
 mod error;
 mod fault;
+mod kept;
 mod letters;
 mod lock;
 mod memory;

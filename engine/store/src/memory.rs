@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use tripline_api::{
-    Change, Content, Filed, Gap, Key, Letter, LetterCounts, Progress, Store, StoreError,
+    Change, Content, Filed, Gap, Kept, Key, Letter, LetterCounts, ListenerId, Progress,
+    Store, StoreError,
 };
 
 /// Keeps everything in memory.
@@ -15,15 +16,16 @@ use tripline_api::{
 /// the handle that committed it, as on a disk.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    content: Arc<Mutex<Kept>>,
+    content: Arc<Mutex<Contents>>,
 }
 
 #[derive(Clone, Debug, Default)]
-struct Kept {
+struct Contents {
     progress: BTreeMap<Key, Progress>,
     gaps: Vec<(Key, Gap)>,
     letters: Vec<Filed>,
     last_number: u64,
+    kept: BTreeMap<(ListenerId, String), Vec<u8>>,
 }
 
 impl MemoryStore {
@@ -32,7 +34,7 @@ impl MemoryStore {
         Self::default()
     }
 
-    fn content(&self) -> MutexGuard<'_, Kept> {
+    fn content(&self) -> MutexGuard<'_, Contents> {
         // The content is replaced as a whole, so a thread that panicked while
         // it had the lock left it sound.
         self.content.lock().unwrap_or_else(PoisonError::into_inner)
@@ -70,11 +72,36 @@ impl Store for MemoryStore {
         }
         Ok(counts)
     }
+
+    fn kept(&mut self, listener: &ListenerId) -> Result<Vec<Kept>, StoreError> {
+        let content = self.content();
+        let own = content.kept.iter().filter(|((of, _), _)| of == listener);
+        let kept = |((_, name), value): (&(ListenerId, String), &Vec<u8>)| Kept {
+            name: name.clone(),
+            value: Some(value.clone()),
+        };
+        Ok(own.map(kept).collect())
+    }
 }
 
-impl Kept {
+impl Contents {
+    fn keep(&mut self, listener: &ListenerId, kept: &[Kept]) {
+        for Kept { name, value } in kept {
+            let key = (listener.clone(), name.clone());
+            match value {
+                Some(value) => drop(self.kept.insert(key, value.clone())),
+                None => drop(self.kept.remove(&key)),
+            }
+        }
+    }
+
     fn make(&mut self, change: &Change) -> Result<(), StoreError> {
-        let key = change.key();
+        let Some(key) = change.key() else {
+            if let Change::Keep { listener, kept } = change {
+                self.keep(listener, kept);
+            }
+            return Ok(());
+        };
         match change {
             Change::Forget { .. } => {
                 self.progress.remove(key);

@@ -1,7 +1,7 @@
 //! Progress and gaps as rows of the database, both ways.
 
 use crate::change::{apply, nothing_yet};
-use crate::letters;
+use crate::{kept, letters};
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params};
 use std::collections::BTreeSet;
@@ -110,7 +110,12 @@ pub(crate) fn make(
     change: &Change,
     now: i64,
 ) -> Result<(), NotMade> {
-    let key = change.key();
+    let Some(key) = change.key() else {
+        if let Change::Keep { listener, kept } = change {
+            kept::keep(connection, listener, kept)?;
+        }
+        return Ok(());
+    };
     match change {
         Change::Settled { cursor, entries, last_entry, .. }
             if settle(connection, key, cursor, *entries, *last_entry, now)? =>

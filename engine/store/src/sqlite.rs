@@ -2,11 +2,13 @@
 
 use crate::error::store_error;
 use crate::rows::{self, NotMade};
-use crate::{OpenError, letters, open};
+use crate::{OpenError, kept, letters, open};
 use rusqlite::{Connection, TransactionBehavior};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tripline_api::{Change, Filed, Gap, Key, LetterCounts, Progress, Store, StoreError};
+use tripline_api::{
+    Change, Filed, Gap, Kept, Key, LetterCounts, ListenerId, Progress, Store, StoreError,
+};
 
 /// Keeps everything in `tripline.db` in the state directory.
 ///
@@ -79,6 +81,12 @@ impl Store for SqliteStore {
     fn letter_counts(&mut self) -> Result<LetterCounts, StoreError> {
         letters::counts(&self.connection)
             .map_err(|error| store_error("cannot read letters from", &self.file, error))
+    }
+
+    fn kept(&mut self, listener: &ListenerId) -> Result<Vec<Kept>, StoreError> {
+        kept::all(&self.connection, listener).map_err(|error| {
+            store_error("cannot read what is remembered from", &self.file, error)
+        })
     }
 }
 

@@ -177,7 +177,7 @@ impl Batch {
         let options = Options {
             timeout: Some(self.settings.timeout),
             grace: self.settings.grace,
-            reads_output: false,
+            ..Options::default()
         };
         Process::start_on(&self.program, options, input)
             .map_err(|error| not_started(&self.program, &error))

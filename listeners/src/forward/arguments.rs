@@ -330,7 +330,7 @@ const OURS: [&str; 10] = [
     "upgrade",
 ];
 
-fn check_header(name: &str, value: &str) -> Result<(), String> {
+pub(super) fn check_header(name: &str, value: &str) -> Result<(), String> {
     let lower = name.to_ascii_lowercase();
     if lower == "authorization" {
         return Err("`headers` has Authorization, which everybody could read in the \

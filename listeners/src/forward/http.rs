@@ -7,6 +7,7 @@
 
 mod agent;
 mod answer;
+pub(crate) mod single;
 
 use super::Settings;
 use super::dial::Pace;

@@ -3,7 +3,7 @@
 use super::message::Sealed;
 use super::smtp::Cancel;
 use super::text;
-use super::transport::{Outcome, Report};
+use super::transport::{ADVICE, Outcome, Report};
 use rustix::fs::MemfdFlags;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::fs::File;
@@ -178,10 +178,7 @@ fn judge(program: &str, status: ExitStatus, said: &mut File) -> Ended {
         // The data, the user, the host: EX_DATAERR, EX_NOUSER, EX_NOHOST.
         65 | 67 | 68 => Ended::Refused(why),
         // How it was called, what it may: EX_USAGE, EX_NOPERM, EX_CONFIG.
-        64 | 77 | 78 => Ended::Stop(format!(
-            "{why}. Put it right, there or in the configuration, and start again: nothing \
-             is lost"
-        )),
+        64 | 77 | 78 => Ended::Stop(format!("{why}{ADVICE}")),
         // EX_TEMPFAIL is 75; of the rest nobody says that it is for ever.
         _ => Ended::Later(why),
     }

@@ -14,7 +14,7 @@ pub(crate) use wire::Cancel;
 use super::address::is_host;
 use super::message::Sealed;
 use super::secret::Secret;
-use super::transport::{Outcome, Report};
+use super::transport::{ADVICE, Outcome, Report};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rustls::ClientConfig;
@@ -404,8 +404,7 @@ impl Dialogue<'_> {
     fn stop(&self, what: &str, answer: &Reply) -> Failure {
         let server = &self.smtp.server;
         Failure::Stop(format!(
-            "the mail server {server} {what}: {}. Put it right, there or in the \
-             configuration, and start again: nothing is lost",
+            "the mail server {server} {what}: {}{ADVICE}",
             answer.shown()
         ))
     }

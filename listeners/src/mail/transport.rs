@@ -263,6 +263,10 @@ impl Transport {
     }
 }
 
+/// What a person can do where a mail server refuses more than a mail.
+pub(super) const ADVICE: &str = ". Put it right, there or in the configuration, and start \
+    again: nothing is lost";
+
 /// What became of a mail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Report {

@@ -79,7 +79,7 @@ impl<'a> Care<'a> {
             Err(error) => How::NotStarted(program.why_not(&error)),
         };
         let (output, errors) = (Tail::default(), Tail::default());
-        shared.ended(Ended { how, output, errors, left: 0 });
+        shared.ended(Ended { how, output, errors, outlived_by: 0, left: 0 });
     }
 
     fn new(
@@ -104,8 +104,8 @@ impl<'a> Care<'a> {
             fed: 0,
             stdout,
             stderr,
-            output: Tail::default(),
-            errors: Tail::default(),
+            output: Tail::of_at_most(options.said_max),
+            errors: Tail::of_at_most(options.said_max),
             is_full: false,
             is_over: false,
             block: vec![0; BLOCK_BYTES],
@@ -142,6 +142,7 @@ impl<'a> Care<'a> {
             // What it has started may be about to end, and to say something.
             self.hear_out();
         }
+        let outlived_by = if ours.is_none() { self.tree.count() } else { 0 };
         let left = self.end_tree(grace);
         self.hear_out();
         while !self.has_ended() {
@@ -152,7 +153,7 @@ impl<'a> Care<'a> {
         let status = self.child.wait();
         let how = ours.unwrap_or_else(|| how(status));
         let (output, errors) = (self.output, self.errors);
-        self.shared.ended(Ended { how, output, errors, left });
+        self.shared.ended(Ended { how, output, errors, outlived_by, left });
     }
 
     /// Whether the program itself has ended. Its number stays its own until it

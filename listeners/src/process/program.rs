@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::fs::File;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,6 +20,7 @@ pub struct Program {
     arguments: Vec<OsString>,
     environment: BTreeMap<OsString, OsString>,
     directory: PathBuf,
+    has_session: bool,
 }
 
 /// The start of the names that are ours to give.
@@ -69,6 +71,7 @@ impl Program {
             arguments: arguments.iter().map(OsString::from).collect(),
             environment,
             directory: "/".into(),
+            has_session: false,
         })
     }
 
@@ -117,6 +120,14 @@ impl Program {
         Self { directory, ..self }
     }
 
+    /// In a session of its own, so that it has no terminal to ask a person at, or to be
+    /// stopped by; and without any descriptor but its pipes, also if others were open
+    /// when our own process was started (from Linux 5.11 on).
+    #[must_use]
+    pub fn in_own_session(self) -> Self {
+        Self { has_session: true, ..self }
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -125,17 +136,41 @@ impl Program {
     /// Starts it, in a process group of its own, with the mark by which what it
     /// starts is recognised. Its standard input is a pipe, or a file.
     pub(super) fn spawn(&self, mark: &str, input: Option<File>) -> io::Result<Child> {
-        Command::new(&self.path)
+        let mut command = Command::new(&self.path);
+        command
             .args(&self.arguments)
             .env_clear()
             .envs(&self.environment)
             .env(MARK, mark)
             .current_dir(&self.directory)
-            .process_group(0)
             .stdin(input.map_or_else(Stdio::piped, Stdio::from))
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
+            .stderr(Stdio::piped());
+        if self.has_session {
+            self.can_be_run()?;
+            begin_session(&mut command);
+        } else {
+            command.process_group(0);
+        }
+        command.spawn()
+    }
+
+    /// What the system does not know how to run, the C library would hand to a shell in
+    /// a process that was forked. What may not be read is left to the system.
+    fn can_be_run(&self) -> io::Result<()> {
+        let mut start = [0; 4];
+        let mut open = OpenOptions::new();
+        // A pipe in its place must not hold us up.
+        open.read(true).custom_flags(libc::O_NONBLOCK);
+        let Ok(mut file) = open.open(&self.path) else { return Ok(()) };
+        if !file.metadata()?.is_file() {
+            return Ok(());
+        }
+        let count = file.read(&mut start)?;
+        if start[..count].starts_with(b"#!") || start == *b"\x7fELF" {
+            return Ok(());
+        }
+        Err(io::Error::from_raw_os_error(libc::ENOEXEC))
     }
 
     /// Why it did not start, and what a person can do.
@@ -165,6 +200,30 @@ impl Program {
             _ => return error.to_string(),
         };
         format!("{error}: {advice}")
+    }
+}
+
+/// A session, and with it a process group, of its own, and no descriptor but the pipes.
+#[expect(unsafe_code, reason = "no stable library of ours asks for this in a safe form")]
+fn begin_session(command: &mut Command) {
+    let begin = || {
+        rustix::process::setsid()?;
+        // SAFETY: it closes descriptors at `exec`, those of the child alone. Systems
+        // before Linux 5.11 do not know it.
+        _ = unsafe {
+            libc::syscall(
+                libc::SYS_close_range,
+                3,
+                libc::c_uint::MAX,
+                libc::CLOSE_RANGE_CLOEXEC,
+            )
+        };
+        Ok(())
+    };
+    // SAFETY: between fork and exec only two calls of the system are made, which
+    // allocate nothing, take no lock and touch no memory of ours.
+    unsafe {
+        command.pre_exec(begin);
     }
 }
 

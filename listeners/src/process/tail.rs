@@ -3,39 +3,59 @@
 use std::fmt;
 
 /// The last bytes of a stream.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Tail {
+    /// Twice as many as are kept at most, so that not each push moves them all.
     bytes: Vec<u8>,
-    is_cut: bool,
+    max: usize,
+    /// How many there were in all.
+    count: u64,
+}
+
+impl Default for Tail {
+    fn default() -> Self {
+        Self::of_at_most(Self::BYTES_MAX)
+    }
 }
 
 impl Tail {
-    /// So many bytes are kept.
+    /// So many bytes are kept, unless more are asked for.
     pub const BYTES_MAX: usize = 4096;
     /// So many of them are shown in a sentence.
     const SHOWN_BYTES_MAX: usize = 500;
 
+    pub(super) const fn of_at_most(max: usize) -> Self {
+        Self { bytes: Vec::new(), max, count: 0 }
+    }
+
     pub(super) fn push(&mut self, bytes: &[u8]) {
-        let kept = &bytes[bytes.len().saturating_sub(Self::BYTES_MAX)..];
-        let over = (self.bytes.len() + kept.len()).saturating_sub(Self::BYTES_MAX);
-        self.is_cut |= over > 0 || kept.len() < bytes.len();
-        self.bytes.drain(..over.min(self.bytes.len()));
+        self.count += bytes.len() as u64;
+        let kept = &bytes[bytes.len().saturating_sub(self.max)..];
+        if self.bytes.len() + kept.len() > 2 * self.max {
+            let over = (self.bytes.len() + kept.len()).saturating_sub(self.max);
+            self.bytes.drain(..over.min(self.bytes.len()));
+        }
         self.bytes.extend_from_slice(kept);
     }
 
-    /// The last bytes, [`Tail::BYTES_MAX`] at most.
+    /// The last bytes: as many as were to be kept at most.
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[self.bytes.len().saturating_sub(self.max)..]
     }
 
     /// Whether there was nothing but white space.
     pub fn is_empty(&self) -> bool {
-        self.bytes.iter().all(u8::is_ascii_whitespace)
+        self.bytes().iter().all(u8::is_ascii_whitespace)
     }
 
     /// Whether there was more before it.
-    pub const fn is_cut(&self) -> bool {
-        self.is_cut
+    pub fn is_cut(&self) -> bool {
+        self.dropped() > 0
+    }
+
+    /// How many bytes there were before it.
+    pub fn dropped(&self) -> u64 {
+        self.count.saturating_sub(self.bytes().len() as u64)
     }
 }
 
@@ -43,9 +63,9 @@ impl fmt::Display for Tail {
     /// The end of it on one line, with everything escaped that could steer a
     /// terminal or look like the end of a quotation.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.bytes.trim_ascii();
+        let text = self.bytes().trim_ascii();
         let from = text.len().saturating_sub(Self::SHOWN_BYTES_MAX);
-        if self.is_cut || from > 0 {
+        if self.is_cut() || from > 0 {
             f.write_str("[truncated] ")?;
         }
         // A character that was cut in two is shown as one that is none.
@@ -71,6 +91,7 @@ mod tests {
         assert_eq!(tail.bytes().len(), Tail::BYTES_MAX);
         assert!(tail.is_cut());
         assert!(tail.bytes().ends_with(b"zaaaaaaz"));
+        assert_eq!(tail.dropped(), 1 + 3 + 4000 + 100 + 4096 + 10_000 + 7 - 4096);
     }
 
     #[test]

@@ -35,8 +35,12 @@ fn output(program: &Program) -> String {
     String::from_utf8(ended.output.bytes().to_vec()).unwrap()
 }
 
-const READS: Options =
-    Options { timeout: None, grace: Duration::from_secs(5), reads_output: true };
+const READS: Options = Options {
+    timeout: None,
+    grace: Duration::from_secs(5),
+    reads_output: true,
+    said_max: Tail::BYTES_MAX,
+};
 
 /// Reads so many lines, each of them a number.
 fn numbers(process: &Process, count: usize) -> Vec<i32> {

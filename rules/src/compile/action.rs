@@ -114,13 +114,10 @@ impl Compiler<'_> {
                     via: via.as_ref().map(|it| it.value.clone()),
                 })
             }
-            model::ActionKind::Forward { arguments } => {
-                self.listener(
-                    action,
-                    "Forward",
-                    &format!("(from: [\"source\"], {arguments})"),
-                );
-                Some(ActionKind::Forward { arguments: arguments.clone() })
+            model::ActionKind::Listener { listener, arguments } => {
+                let written = format!("(from: [\"source\"], {arguments})");
+                self.listener(action, listener, &written);
+                Some(ActionKind::Listener { listener, arguments: arguments.clone() })
             }
             model::ActionKind::Post { url, headers, json, body, token } => {
                 let url = url.as_ref().and_then(|url| {
@@ -227,7 +224,15 @@ impl Compiler<'_> {
         let factory = self.shared.listeners.iter().find(|it| it.name() == name)?;
         let context =
             BuildContext { name: "rule", directory: "/".as_ref(), state: "/".as_ref() };
-        factory.build(&Args::new(arguments), &context).err().map(|error| error.message)
+        match factory.build(&Args::new(arguments), &context) {
+            Err(error) => Some(error.message),
+            Ok(built) if built.only_journals => Some(
+                "it takes records of journals only, and what an action hands to it is a \
+                 line: leave `tables` and `ops` out, the rule has chosen already"
+                    .to_owned(),
+            ),
+            Ok(_) => None,
+        }
     }
 
     /// What is posted.

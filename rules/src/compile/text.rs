@@ -247,6 +247,44 @@ fn explain_reference(
     diagnostic.label(label).help(help);
 }
 
+/// What other programs' patterns have, and ours have not: the sentence and a repair.
+fn foreign(
+    pattern: &str,
+    span: &Range<usize>,
+    kind: Option<&ErrorKind>,
+) -> Option<(String, String)> {
+    let at = pattern.get(span.start..)?;
+    let before = pattern.get(..span.start)?;
+    let is_brace = at.starts_with('{') || before.ends_with('{');
+    match kind? {
+        ErrorKind::FlagUnrecognized if at.starts_with("P=") => Some((
+            "`(?P=` cannot refer to a group: patterns run in linear time".to_owned(),
+            "capture both and compare: if: \"one == other\"".to_owned(),
+        )),
+        ErrorKind::FlagUnrecognized if at.starts_with('(') => Some((
+            "`(?(` cannot ask for a group: patterns run in linear time".to_owned(),
+            "make two patterns of it: `match` takes a list".to_owned(),
+        )),
+        ErrorKind::FlagUnrecognized if at.starts_with(['>', '|']) => Some((
+            format!("`(?{}` is not supported: patterns run in linear time", &at[..1]),
+            "write (?: in its place".to_owned(),
+        )),
+        ErrorKind::RepetitionMissing
+        | ErrorKind::RepetitionCountUnclosed
+        | ErrorKind::RepetitionCountDecimalEmpty
+        | ErrorKind::DecimalEmpty
+        | ErrorKind::DecimalInvalid
+            if is_brace =>
+        {
+            Some((
+                "this `{` says no number of repetitions".to_owned(),
+                "write \\{ for the character, or a number in it".to_owned(),
+            ))
+        }
+        _ => None,
+    }
+}
+
 /// An error of the parser of patterns in a user's words: where in the expanded pattern,
 /// what, and a repair.
 fn explain(
@@ -266,6 +304,9 @@ fn explain(
     };
     let span = span.start.offset..span.end.offset;
     let stands = expanded.text.get(span.clone()).unwrap_or_default().to_owned();
+    if let Some((message, help)) = foreign(&expanded.text, &span, kind) {
+        return (span, message, help);
+    }
     let (message, help) = match kind {
         Some(ErrorKind::UnsupportedLookAround) => (
             format!(

@@ -10,7 +10,7 @@ use super::head::Head;
 use super::keyed::Key;
 use super::limit::Verdict;
 use super::lines::{Lines, Looker, Role, lookers, without_end};
-use super::machine::{Machine, Output};
+use super::machine::{Clock, Machine, Output};
 use super::matching::{self, Finding};
 use super::state::{RuleState, WhenState};
 use super::transaction::Transaction;
@@ -84,7 +84,7 @@ impl Machine {
         now: Timestamp,
         out: &mut Vec<Output>,
     ) -> Explained {
-        let told = self.watched(|machine| machine.lines(lines, now, out));
+        let told = self.watched(|machine| machine.lines(lines, Clock::Now(now), out));
         let bytes = without_end(lines.bytes);
         let head = Head::of(bytes);
         let set = Arc::clone(&self.set);
@@ -122,7 +122,7 @@ impl Machine {
         out: &mut Vec<Output>,
     ) -> Explained {
         let told = self.watched(|machine| {
-            machine.transaction(source, transaction, now, out);
+            machine.transaction(source, transaction, Clock::Now(now), out);
         });
         let event = self.event_of(source, transaction, now.as_millisecond());
         let set = Arc::clone(&self.set);

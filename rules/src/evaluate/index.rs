@@ -59,6 +59,18 @@ impl Index {
         Arc::clone(made)
     }
 
+    /// The tables that matter; `None` for all.
+    pub(super) fn tables(&self) -> Option<Vec<&str>> {
+        match (self.wants_all_tables, self.has_journal) {
+            (true, _) => None,
+            (false, false) => Some(Vec::new()),
+            // Descriptions are learned before their changes are submitted.
+            (false, true) => {
+                Some(self.tables.iter().map(String::as_str).chain(["db.desc"]).collect())
+            }
+        }
+    }
+
     /// Whether a rule may want a transaction with rows of this table.
     pub(super) fn wants_table(&self, table: &str) -> bool {
         self.wants_all_tables || self.tables.contains(table)

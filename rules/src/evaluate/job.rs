@@ -19,7 +19,8 @@ pub enum Job {
         program: PathBuf,
         /// Its arguments.
         arguments: Vec<String>,
-        /// Its environment, besides PATH, LANG, TRIPLINE_RULE and TRIPLINE_EVENT.
+        /// Its environment, besides PATH, LANG, TRIPLINE_RULE, TRIPLINE_EVENT (the id of
+        /// the firing) and TRIPLINE_RUN.
         env: Vec<(String, String)>,
         /// What it reads.
         stdin: String,
@@ -39,9 +40,11 @@ pub enum Job {
         /// How it is sent: the argument `via` of the listener `Mail`.
         via: Option<String>,
     },
-    /// Hand the event on.
-    Forward {
-        /// The arguments of the listener `Forward`, without `from`.
+    /// Hand the event to a listener.
+    Listener {
+        /// Its word: `Forward`, `Print`.
+        listener: &'static str,
+        /// Its arguments, without `from`.
         arguments: String,
         /// The line, or the event as JSON where it is none.
         line: String,
@@ -136,8 +139,9 @@ pub fn render(
             sender: sender.clone(),
             via: via.clone(),
         },
-        ActionKind::Forward { arguments } => {
-            Job::Forward { arguments: arguments.clone(), line: line_of(firing) }
+        ActionKind::Listener { listener, arguments } => {
+            let (arguments, line) = (arguments.clone(), line_of(firing));
+            Job::Listener { listener, arguments, line }
         }
         ActionKind::Post { url, headers, body, token } => {
             let headers = pen.pairs("headers", headers)?;
@@ -210,11 +214,15 @@ impl Pen<'_> {
         let addresses = self.each("to", to)?;
         let is_bad =
             |it: char| it.is_whitespace() || it.is_control() || ",;<>()".contains(it);
-        let is_wrong = |it: &&String| {
-            !it.contains('@') || it.contains(is_bad) || it.starts_with('-')
+        // What is written out may have a person's name, and was looked at by `load`.
+        let is_wrong = |(template, it): &(&Template, &String)| {
+            !template.is_literal()
+                && (!it.contains('@') || it.contains(is_bad) || it.starts_with('-'))
         };
-        match addresses.iter().find(is_wrong) {
-            Some(wrong) => Err(format!("`to` became {wrong:?}, which is no address")),
+        match to.iter().zip(&addresses).find(is_wrong) {
+            Some((_, wrong)) => {
+                Err(format!("`to` became {wrong:?}, which is no address"))
+            }
             None => Ok(addresses),
         }
     }

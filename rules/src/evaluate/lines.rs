@@ -89,6 +89,16 @@ pub(super) struct Hit {
     pub(super) line: Range<usize>,
 }
 
+/// What was found in a batch, line by line.
+pub(super) struct Hits(pub(super) Vec<Hit>);
+
+impl Hits {
+    /// Those of each line together.
+    pub(super) fn of_lines(&self) -> impl Iterator<Item = &[Hit]> {
+        self.0.chunk_by(|one, other| one.line.start == other.line.start)
+    }
+}
+
 /// All that look at the lines of one source.
 #[derive(Debug)]
 pub(super) struct LineIndex {

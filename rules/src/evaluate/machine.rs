@@ -5,8 +5,9 @@ use super::explain::Watch;
 use super::firing::{Firing, flags_value};
 use super::index::Index;
 use super::keyed::Key;
-use super::lines::{Lines, without_end};
+use super::lines::{Hit, Hits, Lines, without_end};
 use super::matching;
+use super::snapshot::Touched;
 use super::state::{Counts, RuleState, WhenState, absent_rule};
 use super::transaction::{self, Descriptions, Transaction};
 use super::{Head, SKEW_MILLIS_MAX, instant, millis};
@@ -27,6 +28,16 @@ pub enum Output {
     Note(Note),
 }
 
+/// What time it is to events that come together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Clock {
+    /// They come as they happen: this.
+    Now(Timestamp),
+    /// They happened before: that which each of them carries, but no later than this, and
+    /// never earlier than it was.
+    Then(Timestamp),
+}
+
 /// The rules, and all that they remember.
 pub struct Machine {
     pub(super) set: Arc<RuleSet>,
@@ -40,6 +51,9 @@ pub struct Machine {
     pub(super) descriptions: BTreeMap<String, Descriptions>,
     /// The latest time that it was given, in milliseconds since 1970.
     pub(super) clock: i64,
+    /// It has seen nothing yet.
+    pub(super) is_fresh: bool,
+    pub(super) touched: Touched,
     /// When the times of a source were last said to be wrong.
     skewed: BTreeMap<String, i64>,
     /// The patterns that were found, by rule; only where that was asked for.
@@ -58,6 +72,8 @@ impl Machine {
             flags: BTreeMap::new(),
             descriptions: BTreeMap::new(),
             clock: millis(now),
+            is_fresh: true,
+            touched: Touched::default(),
             skewed: BTreeMap::new(),
             samples: None,
             watch: None,
@@ -84,34 +100,61 @@ impl Machine {
         &self.set
     }
 
+    /// The tables of which rules look at rows, and those that they learn from; `None` if
+    /// they look at every transaction.
+    pub fn tables(&self) -> Option<Vec<&str>> {
+        self.index.tables()
+    }
+
     /// What became of the events of each rule, in the order of [`RuleSet::rules`].
     pub fn counts(&self) -> impl Iterator<Item = Counts> {
         self.states.iter().map(|state| state.counts)
     }
 
     /// Lines of a log, in order.
-    pub fn lines(&mut self, lines: &Lines<'_>, now: Timestamp, out: &mut Vec<Output>) {
-        self.before(now, out);
+    pub fn lines(&mut self, lines: &Lines<'_>, clock: Clock, out: &mut Vec<Output>) {
+        let hits = self.scan(lines, clock, out);
+        for hits in hits.of_lines() {
+            self.see_line(lines, hits, clock, out);
+        }
+    }
+
+    /// Finds the lines that rules want, without changing what these remember.
+    pub(super) fn scan(
+        &mut self,
+        lines: &Lines<'_>,
+        clock: Clock,
+        out: &mut Vec<Output>,
+    ) -> Hits {
+        if let Clock::Now(now) = clock {
+            self.before(now, out);
+        }
         let set = Arc::clone(&self.set);
-        let index = self.index.of_lines(&set, lines.source);
-        let mut event: Option<(usize, Event)> = None;
-        for hit in index.scan(&set.rules, lines) {
+        Hits(self.index.of_lines(&set, lines.source).scan(&set.rules, lines))
+    }
+
+    /// One line, with the rules that want it.
+    pub(super) fn see_line(
+        &mut self,
+        lines: &Lines<'_>,
+        hits: &[Hit],
+        clock: Clock,
+        out: &mut Vec<Output>,
+    ) {
+        let set = Arc::clone(&self.set);
+        let mut event: Option<Event> = None;
+        for hit in hits {
             let bytes = &lines.bytes[hit.line.clone()];
-            // The rules of one line share its event.
-            let event = match event.take().filter(|(start, _)| *start == hit.line.start) {
-                Some(known) => event.insert(known),
-                None => {
-                    let made = self.line_event(lines, hit.line.start, bytes, out);
-                    event.insert((hit.line.start, made))
-                }
-            };
-            let bytes = without_end(bytes);
-            let text = if hit.is_whole { bytes } else { Head::of(bytes).text };
+            let text = without_end(bytes);
+            let text = if hit.is_whole { text } else { Head::of(text).text };
             let wanted = matching::text_of(&set.rules[hit.rule], hit.role);
-            if let Some(captures) = matching::captures(wanted, text) {
-                self.sample(hit.rule, hit.role, text);
-                self.offer(hit.rule, hit.role, &event.1, captures, out);
-            }
+            let Some(captures) = matching::captures(wanted, text) else { continue };
+            self.sample(hit.rule, hit.role, text);
+            // The rules of one line share its event.
+            let event = event.get_or_insert_with(|| {
+                self.line_event(lines, hit.line.start, bytes, clock, out)
+            });
+            self.offer(hit.rule, hit.role, event, captures, out);
         }
     }
 
@@ -120,10 +163,14 @@ impl Machine {
         &mut self,
         source: &str,
         transaction: &Transaction,
-        now: Timestamp,
+        clock: Clock,
         out: &mut Vec<Output>,
     ) {
-        self.before(now, out);
+        let time = transaction.marker.time.saturating_mul(1000);
+        match clock {
+            Clock::Now(now) => self.before(now, out),
+            Clock::Then(until) => self.turn_with(time, until, out),
+        }
         if !self.index.has_journal {
             return;
         }
@@ -131,12 +178,12 @@ impl Machine {
         if rows.iter().any(|(table, _)| table == "db.desc") {
             let known = self.descriptions.entry(source.to_owned()).or_default();
             known.learn(transaction);
+            self.touched.descriptions.insert(source.to_owned());
         }
         if !rows.iter().any(|(table, _)| self.index.wants_table(table)) {
             return;
         }
-        let time =
-            self.believed(source, transaction.marker.time.saturating_mul(1000), out);
+        let time = self.believed(source, time, clock, out);
         let event = self.event_of(source, transaction, time);
         self.see(&event, out);
     }
@@ -194,6 +241,7 @@ impl Machine {
     /// Sets a flag until an instant. Of more than [`FLAGS_MAX`] the one goes that would
     /// go first.
     pub fn set_flag(&mut self, flag: &str, until: Timestamp) {
+        self.touched.flags = true;
         self.flags.insert(flag.to_owned(), millis(until));
         if self.flags.len() > FLAGS_MAX {
             let first = self.flags.iter().min_by_key(|(_, until)| **until);
@@ -205,6 +253,7 @@ impl Machine {
 
     /// Takes a flag away.
     pub fn clear_flag(&mut self, flag: &str) {
+        self.touched.flags = true;
         self.flags.remove(flag);
     }
 
@@ -257,20 +306,37 @@ impl Machine {
         lines: &Lines<'_>,
         offset: usize,
         bytes: &[u8],
+        clock: Clock,
         out: &mut Vec<Output>,
     ) -> Event {
         let place = lines.start.advance(offset as u64, 0);
         let id = format!("{}/{}", lines.source, place.id());
         let own = lines.time.and_then(|(time, near)| time.parse(bytes, near));
+        let own = own.map(|own| own.saturating_mul(1000));
+        if let (Clock::Then(until), Some(own)) = (clock, own) {
+            self.turn_with(own, until, out);
+        }
         let time = match own {
-            Some(own) => self.believed(lines.source, own.saturating_mul(1000), out),
+            Some(own) => self.believed(lines.source, own, clock, out),
             None => self.clock,
         };
         Event::line(lines.source, id, bytes, self.clock, time)
     }
 
-    /// The time that an event carries, if it is near its arrival; else that.
-    fn believed(&mut self, source: &str, time: i64, out: &mut Vec<Output>) -> i64 {
+    /// The time that an event carries, if it is near its arrival; else that. Of what
+    /// happened before, if it is not still to come.
+    fn believed(
+        &mut self,
+        source: &str,
+        time: i64,
+        clock: Clock,
+        out: &mut Vec<Output>,
+    ) -> i64 {
+        if let Clock::Then(until) = clock
+            && time <= millis(until)
+        {
+            return time;
+        }
         let skew = time.saturating_sub(self.clock);
         if skew.saturating_abs() <= SKEW_MILLIS_MAX {
             return time;
@@ -292,8 +358,23 @@ impl Machine {
 
     /// What comes before an event at this instant.
     fn before(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        self.is_fresh = false;
         self.advance(millis(now) - 1, out);
         self.turn(now);
+    }
+
+    /// What comes before an event that happened then, of those that come late: the clock
+    /// goes with them, and no further than this.
+    fn turn_with(&mut self, time: i64, until: Timestamp, out: &mut Vec<Output>) {
+        let time = time.min(millis(until));
+        if self.is_fresh && time < self.clock {
+            // The first thing that it sees is where its time begins.
+            self.begin_anew(instant(time));
+        }
+        self.is_fresh = false;
+        if time > self.clock {
+            self.before(instant(time), out);
+        }
     }
 
     fn turn(&mut self, now: Timestamp) {
@@ -324,6 +405,7 @@ impl Machine {
             return;
         };
         let WhenState::Absent(absent) = &mut self.states[rule].when else { return };
+        self.touched.rules.insert(rule);
         if it.enabled {
             for values in expect {
                 let like = expected(it, values, self.clock);
@@ -340,8 +422,10 @@ impl Machine {
         let engine = event.roots.get("engine").and_then(|it| it.get("source")?.as_str());
         let Some(source) = engine else { return };
         let set = Arc::clone(&self.set);
-        for (rule, state) in set.rules.iter().zip(&mut self.states) {
+        for (number, state) in self.states.iter_mut().enumerate() {
+            let rule = &set.rules[number];
             let WhenState::Absent(absent) = &mut state.when else { continue };
+            self.touched.rules.insert(number);
             let looks = rule.on.iter().any(|trigger| match trigger {
                 Trigger::Lines { sources, .. } | Trigger::Journal { sources, .. } => {
                     sources.is_empty() || sources.iter().any(|it| it == source)

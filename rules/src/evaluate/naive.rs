@@ -4,7 +4,7 @@ use super::head::Head;
 use super::lines::{Hit, LineIndex, Lines, lookers, without_end};
 use super::matching;
 use super::test_support::rules;
-use super::{Firing, Machine, Output};
+use super::{Clock, Firing, Machine, Output};
 use crate::compiled::{RuleSet, Trigger};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
@@ -110,11 +110,11 @@ fn play(set: &Arc<RuleSet>, lines: &[String], restarts: bool) -> Vec<Firing> {
         let bytes = line.as_bytes();
         for source in ["a", "b"] {
             let lines = Lines { source, start: place, bytes, spans: None, time: None };
-            machine.lines(&lines, at(second), &mut out);
+            machine.lines(&lines, Clock::Now(at(second)), &mut out);
         }
         place.offset += bytes.len() as u64;
         if restarts {
-            let bytes = machine.snapshot().unwrap();
+            let bytes = machine.parts().unwrap();
             machine = Machine::new(Arc::clone(set), at(second));
             let restored = machine.restore(&bytes).unwrap();
             assert_eq!(restored.kept.len(), set.rules.len());
@@ -170,7 +170,7 @@ proptest! {
                 let bytes = chunk.concat();
                 let bytes = bytes.as_bytes();
                 let lines = Lines { source: "a", start, bytes, spans: None, time: None };
-                machine.lines(&lines, now, &mut out);
+                machine.lines(&lines, Clock::Now(now), &mut out);
                 start.offset += bytes.len() as u64;
             }
             out

@@ -48,6 +48,7 @@ impl Machine {
             Ok(false) => return,
             Err(what) => return self.failed(number, &event.source, &what, out),
         }
+        self.touched.rules.insert(number);
         let seen = event.seen(captures);
         match key_of(&rule.by, &seen) {
             Ok(key) => {
@@ -178,6 +179,7 @@ impl Machine {
 
     /// What happens to a rule at this instant without an event: one thing.
     pub(super) fn happen(&mut self, number: usize, at: i64, out: &mut Vec<Output>) {
+        self.touched.rules.insert(number);
         let set = Arc::clone(&self.set);
         let rule = &set.rules[number];
         let state = &mut self.states[number];
@@ -327,6 +329,7 @@ impl Machine {
     fn failed(&mut self, number: usize, source: &str, what: &str, out: &mut Vec<Output>) {
         self.tell(number, || Step::failed(what));
         let rule = Arc::clone(&self.set.rules[number].name);
+        self.touched.rules.insert(number);
         let (state, clock) = (&mut self.states[number], self.clock);
         state.counts.failed += 1;
         if state.failed_at.is_none_or(|told| clock - told >= TELL_AGAIN_MILLIS) {

@@ -3,27 +3,36 @@
 //! A firing becomes a run; of a run each action is a task. [`Runs`] is the state of all of
 //! them, and can be written down and read again between any two calls.
 
+mod task;
+
 use super::event::TaskEnd;
 use super::firing::{Firing, What};
 use super::job::{Job, render};
+use super::snapshot::SnapshotError;
 use super::{how_long, instant, length, millis};
-use crate::compiled::{Action, ActionKind, Rule, RuleSet};
+use crate::compiled::{Action, Rule, RuleSet};
 use crate::model::{Overlap, Status};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value as Json, json};
-use std::collections::{BTreeMap, VecDeque};
+use serde_json::Value as Json;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+use task::{Task, TaskState, left, pause, retries, tail};
 
 /// The runs that are not over.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug)]
 pub struct Runs {
-    #[serde(skip)]
-    set: Option<Arc<RuleSet>>,
+    set: Arc<RuleSet>,
     runs: BTreeMap<u64, Run>,
     groups: BTreeMap<String, Group>,
     next: u64,
+    /// Of these something may start now.
+    to_look_at: BTreeSet<u64>,
+    /// When the pause of a task ends.
+    pauses: BTreeSet<(i64, u64)>,
+    /// Others than they were written.
+    touched: BTreeSet<u64>,
     /// Pauses are exactly as written.
     is_exact: bool,
     /// Firings that were skipped because others acted.
@@ -31,7 +40,7 @@ pub struct Runs {
 }
 
 /// Runs of which not all may act at the same time.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default)]
 struct Group {
     acting: Vec<u64>,
     waiting: VecDeque<u64>,
@@ -39,9 +48,6 @@ struct Group {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Run {
-    /// The rules as they were when it began.
-    #[serde(skip)]
-    set: Option<Arc<RuleSet>>,
     firing: Firing,
     group: Option<String>,
     is_acting: bool,
@@ -49,26 +55,6 @@ struct Run {
     /// What actions left behind, by their names in templates.
     left: BTreeMap<String, Json>,
     has_failed: bool,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-struct Task {
-    state: TaskState,
-    attempts: u32,
-    /// When the first attempt began, in milliseconds since 1970.
-    since: Option<i64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum TaskState {
-    /// For what it needs.
-    Waits,
-    Runs,
-    /// Until then, before the next attempt.
-    Pauses(i64),
-    Succeeded,
-    Failed,
-    Skipped,
 }
 
 /// An action to start now.
@@ -106,7 +92,9 @@ pub enum Outcome {
     },
     /// With an error.
     Failed {
-        /// The code that it ended with; -1 if there is none.
+        /// The code that a program ended with, or the status of the answer to a `Post`; 65
+        /// of a `Mail` that was refused for all of its recipients and for good; otherwise
+        /// -1.
         exit: i64,
         /// What went wrong, in words.
         reason: String,
@@ -134,7 +122,17 @@ pub struct Ended {
 impl Runs {
     /// No runs yet.
     pub fn new(set: Arc<RuleSet>) -> Self {
-        Self { set: Some(set), ..Self::default() }
+        Self {
+            set,
+            runs: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            next: 0,
+            to_look_at: BTreeSet::new(),
+            pauses: BTreeSet::new(),
+            touched: BTreeSet::new(),
+            is_exact: false,
+            skipped: 0,
+        }
     }
 
     /// With pauses that are exactly as written, for tests.
@@ -142,30 +140,92 @@ impl Runs {
         Self { is_exact: true, ..Self::new(set) }
     }
 
-    /// Goes on with another set of rules, or with those of before after a restart. What
-    /// acts goes on as it was begun; what ran when the daemon died runs again.
-    pub fn set_rules(&mut self, set: Arc<RuleSet>) {
-        for run in self.runs.values_mut().filter(|run| run.set.is_none()) {
-            run.set = Some(Arc::clone(&set));
-            for task in run.tasks.iter_mut().filter(|it| it.state == TaskState::Runs) {
-                task.state = TaskState::Waits;
-                task.attempts = task.attempts.saturating_sub(1);
-            }
+    /// Goes on with what was written of other runs, each with its number. What ran then
+    /// runs again; actions that the rule got since run too. Those of rules that are gone
+    /// are dropped: returns how many.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be understood; nothing has changed then.
+    pub fn restore<'a>(
+        &mut self,
+        written: impl IntoIterator<Item = (u64, &'a [u8])>,
+    ) -> Result<usize, SnapshotError> {
+        let mut runs = BTreeMap::new();
+        for (number, bytes) in written {
+            let run: Run = serde_json::from_slice(bytes)
+                .map_err(|error| SnapshotError::of("a run", &error))?;
+            runs.insert(number, run);
         }
-        self.set = Some(set);
+        let mut dropped = 0;
+        for (number, mut run) in runs {
+            self.next = self.next.max(number + 1);
+            self.touched.insert(number);
+            let rule = rule_of(&self.set, &run.firing);
+            let actions = rule.map_or(&[][..], |rule| run.firing.actions(rule));
+            if actions.is_empty() {
+                dropped += 1;
+                continue;
+            }
+            let mut before = std::mem::take(&mut run.tasks);
+            let of = |action: &Action| {
+                let known = before.iter().position(|task| *task.action == *action.id);
+                known.map_or_else(|| Task::new(action), |at| before.swap_remove(at))
+            };
+            run.tasks = actions.iter().map(of).collect();
+            for task in run.tasks.iter_mut() {
+                match task.state {
+                    TaskState::Runs => {
+                        task.state = TaskState::Waits;
+                        task.attempts = task.attempts.saturating_sub(1);
+                    }
+                    TaskState::Pauses(until) => _ = self.pauses.insert((until, number)),
+                    _ => {}
+                }
+            }
+            if let Some(name) = &run.group {
+                let group = self.groups.entry(name.clone()).or_default();
+                match run.is_acting {
+                    true => group.acting.push(number),
+                    false => group.waiting.push_back(number),
+                }
+            }
+            self.runs.insert(number, run);
+            self.to_look_at.insert(number);
+        }
+        let groups: Vec<String> = self.groups.keys().cloned().collect();
+        groups.iter().for_each(|name| self.let_next_act(name));
+        Ok(dropped)
+    }
+
+    /// The runs that are others since this was asked last; `None` for one that is over.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be written, which does not happen.
+    pub fn take_touched(&mut self) -> Result<Vec<(u64, Option<Vec<u8>>)>, SnapshotError> {
+        let touched = std::mem::take(&mut self.touched);
+        let write = |number: u64| match self.runs.get(&number) {
+            None => Ok((number, None)),
+            Some(run) => serde_json::to_vec(run)
+                .map(|bytes| (number, Some(bytes)))
+                .map_err(|error| SnapshotError::of("a run", &error)),
+        };
+        touched.into_iter().map(write).collect()
+    }
+
+    /// Whether [`take_touched`](Self::take_touched) has something.
+    pub fn is_touched(&self) -> bool {
+        !self.touched.is_empty()
     }
 
     /// A rule fired.
     pub fn start(&mut self, firing: Firing) {
-        let Some(set) = self.set.clone() else { return };
+        let set = Arc::clone(&self.set);
         let Some(rule) = rule_of(&set, &firing) else { return };
         let number = self.next;
         self.next += 1;
-        let tasks = firing.actions(rule).iter().map(|_| Task {
-            state: TaskState::Waits,
-            attempts: 0,
-            since: None,
-        });
+        let tasks = firing.actions(rule).iter().map(Task::new);
         // What is done about a failure waits for nobody.
         let group = (firing.what != What::Failure)
             .then(|| rule.one_at_a_time.as_ref().unwrap_or(&rule.name).to_string());
@@ -177,9 +237,10 @@ impl Runs {
             firing,
             left: BTreeMap::new(),
             has_failed: false,
-            set: Some(set),
         };
         self.runs.insert(number, run);
+        self.touched.insert(number);
+        self.to_look_at.insert(number);
         if let Some(name) = group {
             self.enter(&name, number, overlap);
         }
@@ -188,12 +249,12 @@ impl Runs {
     /// Lets a run act, wait, or not.
     fn enter(&mut self, name: &str, number: u64, overlap: Overlap) {
         let group = self.groups.entry(name.to_owned()).or_default();
-        let (together, waiting) = match overlap {
-            Overlap::Parallel(most) => (most as usize, WAITING_MAX),
-            Overlap::Queue(most) => (1, most as usize),
-            Overlap::Skip => (1, 0),
+        let waiting = match overlap {
+            Overlap::Parallel(_) => WAITING_MAX,
+            Overlap::Queue(most) => most as usize,
+            Overlap::Skip => 0,
         };
-        if group.acting.len() < together.max(1) {
+        if group.acting.len() < together(overlap) {
             group.acting.push(number);
             if let Some(run) = self.runs.get_mut(&number) {
                 run.is_acting = true;
@@ -205,6 +266,7 @@ impl Runs {
             && let Some(oldest) = group.waiting.pop_front()
         {
             self.runs.remove(&oldest);
+            self.touched.insert(oldest);
             self.skipped += 1;
         }
     }
@@ -214,13 +276,13 @@ impl Runs {
     pub fn next(&mut self, now: Timestamp, ended: &mut Vec<Ended>) -> Vec<Start> {
         let now = millis(now);
         let mut starts = Vec::new();
-        let numbers: Vec<u64> = self
-            .runs
-            .iter()
-            .filter(|(_, run)| run.is_acting)
-            .map(|(it, _)| *it)
-            .collect();
-        for number in numbers {
+        while let Some((until, number)) = self.pauses.first().copied()
+            && until <= now
+        {
+            self.pauses.pop_first();
+            self.to_look_at.insert(number);
+        }
+        while let Some(number) = self.to_look_at.pop_first() {
             while let Some((index, start)) = self.next_of(number, now) {
                 match start {
                     Ok(start) => starts.push(start),
@@ -242,13 +304,9 @@ impl Runs {
         number: u64,
         now: i64,
     ) -> Option<(usize, Result<Start, String>)> {
-        let run = self.runs.get_mut(&number)?;
-        let set = run.set.clone()?;
-        let Some(rule) = rule_of(&set, &run.firing) else {
-            // It was taken out while this waited.
-            run.tasks.iter_mut().for_each(|task| task.state = TaskState::Skipped);
-            return None;
-        };
+        let set = Arc::clone(&self.set);
+        let run = self.runs.get_mut(&number).filter(|run| run.is_acting)?;
+        let rule = rule_of(&set, &run.firing)?;
         let actions = run.firing.actions(rule);
         run.skip(actions);
         let can_start = |&(index, action): &(usize, &Action)| match run.tasks.get(index) {
@@ -259,6 +317,7 @@ impl Runs {
             _ => false,
         };
         let (index, action) = actions.iter().enumerate().find(can_start)?;
+        self.touched.insert(number);
         let task = &mut run.tasks[index];
         task.state = TaskState::Runs;
         task.attempts += 1;
@@ -299,8 +358,8 @@ impl Runs {
         may_retry: bool,
         ended: &mut Vec<Ended>,
     ) {
+        let set = Arc::clone(&self.set);
         let Some(run) = self.runs.get_mut(&number) else { return };
-        let Some(set) = run.set.clone() else { return };
         let Some(rule) = rule_of(&set, &run.firing) else { return };
         let Some(action) = run.firing.actions(rule).get(index) else { return };
         let Some(task) =
@@ -308,11 +367,14 @@ impl Runs {
         else {
             return;
         };
+        self.touched.insert(number);
+        self.to_look_at.insert(number);
         let is_done = matches!(outcome, Outcome::Done { .. });
         if !is_done && may_retry && task.attempts <= retries(action, &outcome) {
             let seed = format!("{}/{}/{}", run.firing.id, action.id, task.attempts);
             let pause = pause(action, task.attempts, (!self.is_exact).then_some(&seed));
             task.state = TaskState::Pauses(now + pause);
+            self.pauses.insert((now + pause, number));
             return;
         }
         task.state = if is_done { TaskState::Succeeded } else { TaskState::Failed };
@@ -352,29 +414,39 @@ impl Runs {
             return;
         }
         let Some(run) = self.runs.remove(&number) else { return };
+        self.touched.insert(number);
         let Some(name) = run.group else { return };
-        let Some(group) = self.groups.get_mut(&name) else { return };
-        group.acting.retain(|it| *it != number);
-        if let Some(next) = group.waiting.pop_front() {
-            group.acting.push(next);
-            if let Some(run) = self.runs.get_mut(&next) {
+        if let Some(group) = self.groups.get_mut(&name) {
+            group.acting.retain(|it| *it != number);
+        }
+        self.let_next_act(&name);
+    }
+
+    /// Lets those of a group act that waited, as many as may together.
+    fn let_next_act(&mut self, name: &str) {
+        let Some(group) = self.groups.get_mut(name) else { return };
+        while let Some(next) = group.waiting.front().copied() {
+            let run = self.runs.get_mut(&next);
+            let rule = run.as_ref().and_then(|run| rule_of(&self.set, &run.firing));
+            if group.acting.len() >= rule.map_or(1, |rule| together(rule.overlap)) {
+                break;
+            }
+            group.waiting.pop_front();
+            if let Some(run) = run {
+                group.acting.push(next);
                 run.is_acting = true;
+                self.touched.insert(next);
+                self.to_look_at.insert(next);
             }
         }
         if group.acting.is_empty() {
-            self.groups.remove(&name);
+            self.groups.remove(name);
         }
     }
 
     /// When [`next`](Self::next) has something to start again if nothing ends before.
     pub fn due(&self) -> Option<Timestamp> {
-        let tasks =
-            self.runs.values().filter(|run| run.is_acting).flat_map(|run| &run.tasks);
-        let until = tasks.filter_map(|task| match task.state {
-            TaskState::Pauses(until) => Some(until),
-            _ => None,
-        });
-        until.min().map(instant)
+        self.pauses.first().map(|(until, _)| instant(*until))
     }
 
     /// Runs that act or wait.
@@ -471,6 +543,14 @@ impl Run {
     }
 }
 
+/// How many of a group may act together.
+const fn together(overlap: Overlap) -> usize {
+    match overlap {
+        Overlap::Parallel(most) if most > 1 => most as usize,
+        _ => 1,
+    }
+}
+
 fn rule_of<'s>(set: &'s RuleSet, firing: &Firing) -> Option<&'s Rule> {
     set.rules.iter().find(|rule| *rule.name == *firing.rule)
 }
@@ -480,56 +560,6 @@ fn may_fail_on(firing: &Firing) -> bool {
     firing.what != What::Failure
 }
 
-/// How many more attempts an action has.
-fn retries(action: &Action, outcome: &Outcome) -> u32 {
-    let asks = matches!(outcome, Outcome::Failed { exit: ASKS_TO_RETRY, .. });
-    let is_exec = matches!(action.kind, ActionKind::Exec { .. });
-    action.retry.times.max(if asks && is_exec { ASKED_RETRIES } else { 0 })
-}
-
-/// The pause before another attempt, in milliseconds: it doubles. With a seed it is up to a
-/// fifth shorter or longer, so that not all who failed together try again together.
-fn pause(action: &Action, attempts: u32, seed: Option<&String>) -> i64 {
-    let doubled = 2_i64.saturating_pow(attempts.saturating_sub(1).min(30));
-    let pause = length(action.retry.backoff)
-        .saturating_mul(doubled)
-        .min(length(action.retry.max));
-    let Some(seed) = seed else { return pause };
-    let hash = seed.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    let fifth = pause / 5;
-    if fifth == 0 { pause } else { pause - fifth + (hash >> 16) as i64 % (2 * fifth) }
-}
-
-/// What an action leaves for those behind it.
-fn left(outcome: &Outcome) -> Json {
-    match outcome {
-        Outcome::Done { stdout, stderr } => {
-            json!({ "stdout": tail(stdout), "stderr": tail(stderr), "exit": 0 })
-        }
-        Outcome::Failed { exit, stderr, .. } => {
-            json!({ "stdout": "", "stderr": tail(stderr), "exit": exit })
-        }
-        Outcome::TimedOut { stderr } => {
-            json!({ "stdout": "", "stderr": tail(stderr), "exit": -1 })
-        }
-    }
-}
-
-/// The end of a text.
-fn tail(text: &str) -> String {
-    let from = text.len().saturating_sub(LEFT_BYTES_MAX);
-    let start = (from..text.len()).find(|at| text.is_char_boundary(*at));
-    text[start.unwrap_or(text.len())..].to_owned()
-}
-
-/// The code with which a program asks to be tried again (`EX_TEMPFAIL`).
-const ASKS_TO_RETRY: i64 = 75;
-/// How often it is, without `retry`.
-const ASKED_RETRIES: u32 = 5;
-/// The most that is kept of what an action said, in bytes: the end.
-const LEFT_BYTES_MAX: usize = 64 << 10;
 /// The most runs of one group that wait.
 const WAITING_MAX: usize = 10_000;
 /// With so many runs no more events should be read.

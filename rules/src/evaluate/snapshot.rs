@@ -1,4 +1,7 @@
-//! All that a machine remembers, as bytes.
+//! All that a machine remembers, in parts that are written by themselves.
+//!
+//! A part is a rule's state, the flags, the descriptions of one journal, or the clock. So
+//! what is written after an event is what it touched, and not what a thousand rules count.
 
 use super::machine::Machine;
 use super::state::RuleState;
@@ -6,8 +9,18 @@ use super::transaction::Descriptions;
 use super::{instant, millis};
 use crate::compiled::Rule;
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A part of what a machine remembers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// The same for the same part: a newer one takes its place.
+    pub name: String,
+    /// What it is, as JSON.
+    pub bytes: Vec<u8>,
+}
 
 /// What became of the state of another set of rules.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -22,30 +35,37 @@ pub struct Restored {
     pub lost: usize,
 }
 
-/// The bytes are no snapshot.
+/// The bytes are no part of a machine.
 #[derive(Debug, thiserror::Error)]
 #[error("the state of the rules cannot be read: {0}; without it they begin anew")]
 pub struct SnapshotError(String);
 
+impl SnapshotError {
+    /// This part of it is not what it should be.
+    pub(super) fn of(what: &str, error: &serde_json::Error) -> Self {
+        Self(format!("{what}: {error}"))
+    }
+}
+
+/// What was touched since it was written last.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Touched {
+    pub(super) rules: BTreeSet<usize>,
+    pub(super) flags: bool,
+    pub(super) descriptions: BTreeSet<String>,
+}
+
 #[derive(Serialize)]
-struct Written<'a> {
-    version: u32,
-    clock: i64,
-    flags: &'a BTreeMap<String, i64>,
-    descriptions: &'a BTreeMap<String, Descriptions>,
-    rules: Vec<(&'a str, String, &'a RuleState)>,
+struct WrittenRule<'a> {
+    fingerprint: String,
+    state: &'a RuleState,
 }
 
 #[derive(Deserialize)]
-struct Read {
-    version: u32,
-    clock: i64,
-    flags: BTreeMap<String, i64>,
-    descriptions: BTreeMap<String, Descriptions>,
-    rules: Vec<(String, String, RuleState)>,
+struct ReadRule {
+    fingerprint: String,
+    state: RuleState,
 }
-
-const VERSION: u32 = 1;
 
 impl Machine {
     /// All that it remembers.
@@ -53,16 +73,46 @@ impl Machine {
     /// # Errors
     ///
     /// When it cannot be written, which does not happen.
-    pub fn snapshot(&self) -> Result<Vec<u8>, SnapshotError> {
-        let rules = self.set.rules.iter().zip(&self.states);
-        let written = Written {
-            version: VERSION,
-            clock: self.clock,
-            flags: &self.flags,
-            descriptions: &self.descriptions,
-            rules: rules.map(|(rule, state)| (&*rule.name, print(rule), state)).collect(),
+    pub fn parts(&self) -> Result<Vec<Part>, SnapshotError> {
+        let all = Touched {
+            rules: (0..self.states.len()).collect(),
+            flags: true,
+            descriptions: self.descriptions.keys().cloned().collect(),
         };
-        serde_json::to_vec(&written).map_err(|error| SnapshotError(error.to_string()))
+        self.written(&all)
+    }
+
+    /// The parts that are others since this was asked last, and the clock.
+    ///
+    /// # Errors
+    ///
+    /// As for [`parts`](Self::parts).
+    pub fn take_touched(&mut self) -> Result<Vec<Part>, SnapshotError> {
+        let touched = std::mem::take(&mut self.touched);
+        self.written(&touched)
+    }
+
+    /// Whether [`take_touched`](Self::take_touched) has more than the clock.
+    pub fn is_touched(&self) -> bool {
+        let touched = &self.touched;
+        touched.flags || !touched.rules.is_empty() || !touched.descriptions.is_empty()
+    }
+
+    fn written(&self, touched: &Touched) -> Result<Vec<Part>, SnapshotError> {
+        let mut parts = vec![part(CLOCK.to_owned(), &self.clock)?];
+        if touched.flags {
+            parts.push(part(FLAGS.to_owned(), &self.flags)?);
+        }
+        for source in &touched.descriptions {
+            let known = self.descriptions.get(source);
+            parts.push(part(format!("{DESCRIPTIONS}{source}"), &known)?);
+        }
+        for number in &touched.rules {
+            let (rule, state) = (&self.set.rules[*number], &self.states[*number]);
+            let written = WrittenRule { fingerprint: print(rule), state };
+            parts.push(part(format!("{RULE}{}", rule.name), &written)?);
+        }
+        Ok(parts)
     }
 
     /// Takes over what was remembered by the rules of before that have the same name and
@@ -71,46 +121,82 @@ impl Machine {
     ///
     /// # Errors
     ///
-    /// When these bytes are no snapshot; nothing has changed then.
-    pub fn restore(&mut self, bytes: &[u8]) -> Result<Restored, SnapshotError> {
-        let read: Read = serde_json::from_slice(bytes)
-            .map_err(|error| SnapshotError(error.to_string()))?;
-        if read.version != VERSION {
-            return Err(SnapshotError("another version of Tripline wrote it".to_owned()));
-        }
-        self.clock = self.clock.max(read.clock);
-        self.flags = read.flags;
-        self.descriptions = read.descriptions;
-        let mut restored = Restored::default();
-        for (name, fingerprint, state) in read.rules {
-            let found = self.set.rules.iter().position(|rule| *rule.name == *name);
-            let Some(number) = found else {
-                restored.lost += state.held.len();
-                restored.gone.push(name);
-                continue;
-            };
-            if fingerprint == print(&self.set.rules[number]) {
-                self.states[number] = state;
-                self.expect(number);
-                restored.kept.push(name);
+    /// When a part cannot be understood; nothing has changed then.
+    pub fn restore(&mut self, parts: &[Part]) -> Result<Restored, SnapshotError> {
+        let (mut clock, mut flags) = (self.clock, None);
+        let (mut descriptions, mut rules) = (BTreeMap::new(), Vec::new());
+        for part in parts {
+            if part.name == CLOCK {
+                // It goes on where it was: what happened since is still to come.
+                clock = read(part)?;
+            } else if part.name == FLAGS {
+                flags = Some(read(part)?);
+            } else if let Some(source) = part.name.strip_prefix(DESCRIPTIONS) {
+                let known: Option<Descriptions> = read(part)?;
+                descriptions.insert(source.to_owned(), known.unwrap_or_default());
+            } else if let Some(name) = part.name.strip_prefix(RULE) {
+                rules.push((name.to_owned(), read::<ReadRule>(part)?));
             } else {
-                let begun = &mut self.states[number];
-                (begun.held, begun.held_until) = (state.held, state.held_until);
-                restored.anew.push(name);
+                let name = &part.name;
+                return Err(SnapshotError(format!("nobody knows the part `{name}`")));
             }
-            // A rule that is no longer quiet lets go of them at the next tick.
-            let state = &mut self.states[number];
-            if !state.held.is_empty() && state.held_until.is_none() {
-                state.held_until = Some(self.clock);
-            }
+        }
+        self.clock = clock;
+        self.is_fresh &= parts.is_empty();
+        self.flags = flags.unwrap_or_default();
+        self.descriptions = descriptions;
+        let mut restored = Restored::default();
+        for (name, it) in rules {
+            self.restore_rule(name, it, &mut restored);
         }
         Ok(restored)
+    }
+
+    fn restore_rule(&mut self, name: String, it: ReadRule, restored: &mut Restored) {
+        let ReadRule { fingerprint, state } = it;
+        let found = self.set.rules.iter().position(|rule| *rule.name == *name);
+        let Some(number) = found else {
+            restored.lost += state.held.len();
+            restored.gone.push(name);
+            return;
+        };
+        if fingerprint == print(&self.set.rules[number]) {
+            self.states[number] = state;
+            self.expect(number);
+            restored.kept.push(name);
+        } else {
+            let begun = &mut self.states[number];
+            (begun.held, begun.held_until) = (state.held, state.held_until);
+            restored.anew.push(name);
+        }
+        self.touched.rules.insert(number);
+        // A rule that is no longer quiet lets go of them at the next tick.
+        let state = &mut self.states[number];
+        if !state.held.is_empty() && state.held_until.is_none() {
+            state.held_until = Some(self.clock);
+        }
     }
 
     /// The latest time that it was given.
     pub fn clock(&self) -> Timestamp {
         instant(self.clock.max(millis(Timestamp::UNIX_EPOCH)))
     }
+}
+
+const CLOCK: &str = "clock";
+const FLAGS: &str = "flags";
+const DESCRIPTIONS: &str = "descriptions/";
+const RULE: &str = "rule/";
+
+fn part(name: String, value: &impl Serialize) -> Result<Part, SnapshotError> {
+    let written = serde_json::to_vec(value);
+    let bytes = written.map_err(|error| SnapshotError::of(&name, &error))?;
+    Ok(Part { name, bytes })
+}
+
+fn read<T: DeserializeOwned>(part: &Part) -> Result<T, SnapshotError> {
+    serde_json::from_slice(&part.bytes)
+        .map_err(|error| SnapshotError::of(&part.name, &error))
 }
 
 fn print(rule: &Rule) -> String {

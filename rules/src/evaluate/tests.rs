@@ -33,7 +33,7 @@ impl Play {
         self.offset += line.len() as u64;
         let lines =
             Lines { source: "log", start, bytes: line.as_bytes(), spans: None, time };
-        self.machine.lines(&lines, at(second), &mut self.out);
+        self.machine.lines(&lines, Clock::Now(at(second)), &mut self.out);
     }
 
     fn engine(&mut self, second: i64, event: EngineEvent, source: &str) {
@@ -224,9 +224,14 @@ fn a_submit_is_recognised_and_has_its_description() {
     while let Some(entry) = reader.next().unwrap() {
         let place = Place { offset: entry.offset, ..Place::default() };
         if let Some(transaction) = gather.push(entry.bytes, place) {
-            play.machine.transaction("p4", &transaction, at(5), &mut play.out);
+            play.machine.transaction(
+                "p4",
+                &transaction,
+                Clock::Now(at(5)),
+                &mut play.out,
+            );
             // It is durable between any two.
-            let bytes = play.machine.snapshot().unwrap();
+            let bytes = play.machine.parts().unwrap();
             play.machine.restore(&bytes).unwrap();
         }
     }
@@ -280,7 +285,7 @@ fn state_is_kept_while_the_meaning_is_the_same() {
         let machine = Machine::new(rule("60s", "a"), at(0));
         let mut play = Play { machine, offset: 0, out: Vec::new() };
         play.line(0, "oops");
-        play.machine.snapshot().unwrap()
+        play.machine.parts().unwrap()
     };
     for (set, wanted) in [(rule("60s", "b"), 1), (rule("61s", "a"), 0)] {
         let mut play =
@@ -291,5 +296,6 @@ fn state_is_kept_while_the_meaning_is_the_same() {
         assert_eq!(play.fired().len(), wanted);
     }
     let mut machine = Machine::new(rule("60s", "a"), at(0));
-    assert!(machine.restore(b"{}").is_err());
+    let unknown = Part { name: "x".to_owned(), bytes: b"{}".to_vec() };
+    assert!(machine.restore(&[unknown]).is_err());
 }

@@ -76,6 +76,11 @@ struct Open {
 }
 
 impl Gather {
+    /// Whether no transaction is open.
+    pub fn is_empty(&self) -> bool {
+        self.current.is_empty() && self.paused.values().all(Open::is_empty)
+    }
+
     /// Takes the next record: the transaction that it ends.
     pub fn push(&mut self, record: &[u8], place: Place) -> Option<Transaction> {
         match p4journal::Op::of(record)? {
@@ -118,6 +123,10 @@ impl Gather {
 }
 
 impl Open {
+    const fn is_empty(&self) -> bool {
+        self.rows.is_empty() && self.dropped == 0
+    }
+
     fn append(&mut self, other: Self) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&other.bytes);

@@ -16,6 +16,8 @@ const ENGINE_EVENTS: &[(EngineEvent, &str)] = &[
     (EngineEvent::ReloadRefused, "reload_refused"),
     (EngineEvent::Gap, "gap"),
     (EngineEvent::ListenerStopped, "listener_stopped"),
+    (EngineEvent::AboutToBeLost, "about_to_be_lost"),
+    (EngineEvent::SetAside, "set_aside"),
     (EngineEvent::SourceLost, "source_lost"),
     (EngineEvent::SourceBack, "source_back"),
     (EngineEvent::ClockSkew, "clock_skew"),

@@ -86,7 +86,9 @@ pub static ACTIONS: &[&Block] = &[
     &Block {
         word: "Mail",
         title: "`Mail`",
-        doc: "Sends a mail, as the listener `Mail` does.",
+        doc: "Sends a mail, as the listener `Mail` does. When all addresses are refused for \
+            good it has failed, with `exit` 65, and is not tried again; when some are, \
+            `stderr` names them. A mail that comes again has the same Message-ID.",
         fields: &[
             Field {
                 name: "to",
@@ -149,8 +151,9 @@ pub static ACTIONS: &[&Block] = &[
                 name: "env",
                 wants: Wants::TextMap(Holds::Template),
                 need: Optional,
-                doc: "Variables. Besides these it has PATH, LANG, TRIPLINE_RULE and \
-                    TRIPLINE_EVENT, and nothing else.",
+                doc: "Variables. Besides these it has PATH, LANG, TRIPLINE_RULE, \
+                    TRIPLINE_EVENT (an id that is the same when it comes again) and \
+                    TRIPLINE_RUN, and nothing else.",
                 example: r#"{"IP": "{{ ip }}"}"#,
             },
             text(
@@ -177,7 +180,9 @@ pub static ACTIONS: &[&Block] = &[
         word: "Post",
         title: "`Post`",
         doc: "Posts to an address, with https or to this machine. An answer of 200 to 299 \
-            is success; 408, 429 and 500 to 599 are tried again.",
+            is success; 408, 425, 429 and 500 to 599 are tried again, and so is what was \
+            not answered. `exit` is the number of the answer. A request that comes again \
+            has the same `Idempotency-Key`.",
         fields: &[
             text(
                 "url",
@@ -226,12 +231,25 @@ pub static ACTIONS: &[&Block] = &[
         word: "Forward",
         title: "`Forward`",
         doc: "Hands the event to a receiver as it is, as the listener `Forward` does. Its \
-            arguments are that listener's, without `from`.",
+            arguments are that listener's, without `from`; another Tripline is none for it. \
+            It is done when the receiver has it.",
         fields: &[],
         shared: COMMON,
         item: None,
         others: Others::Kept,
         example: r#"Forward(to: "tcp://127.0.0.1:6514", format: Lines)"#,
+    },
+    &Block {
+        word: "Print",
+        title: "`Print`",
+        doc: "Writes the event to a file as a line of JSON, as the listener `Print` does. \
+            Its arguments are that listener's, without `from`. No listener, and no action \
+            with other arguments, may write to the same file.",
+        fields: &[],
+        shared: COMMON,
+        item: None,
+        others: Others::Kept,
+        example: r#"Print(to: "/var/log/logins.jsonl")"#,
     },
     &Block {
         word: "Emit",

@@ -134,6 +134,14 @@ pub static ON: [&Block; 5] = [
                         name: "ListenerStopped",
                         doc: "a listener stopped and needs a person",
                     },
+                    Word {
+                        name: "AboutToBeLost",
+                        doc: "what a listener has not delivered is in the oldest file that is kept",
+                    },
+                    Word {
+                        name: "SetAside",
+                        doc: "entries were set aside: their receiver will never take them",
+                    },
                     Word { name: "SourceLost", doc: "a source cannot be read" },
                     Word { name: "SourceBack", doc: "it can be read again" },
                     Word {

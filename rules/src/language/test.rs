@@ -197,6 +197,7 @@ pub static EXPECTED: &[&Block] = &[
     &expected("Exec", "`Exec`", r#"Exec(after: "40s", env: {"IP": "192.0.2.1"})"#),
     &expected("Post", "`Post`", r#"Post(json: {"user": "bob"})"#),
     &expected("Forward", "`Forward`", r#"Forward(to: "tcp://127.0.0.1:6514")"#),
+    &expected("Print", "`Print`", r#"Print(to: "/var/log/logins.jsonl")"#),
     &expected("Emit", "`Emit`", r#"Emit(kind: "deploy")"#),
     &expected("Set", "`Set`", r#"Set(flag: "maintenance")"#),
     &expected("Clear", "`Clear`", r#"Clear(flag: "maintenance")"#),

@@ -142,6 +142,8 @@ fn engine_event(word: &str) -> Option<EngineEvent> {
         "ReloadRefused" => EngineEvent::ReloadRefused,
         "Gap" => EngineEvent::Gap,
         "ListenerStopped" => EngineEvent::ListenerStopped,
+        "AboutToBeLost" => EngineEvent::AboutToBeLost,
+        "SetAside" => EngineEvent::SetAside,
         "SourceLost" => EngineEvent::SourceLost,
         "SourceBack" => EngineEvent::SourceBack,
         "ClockSkew" => EngineEvent::ClockSkew,
@@ -276,7 +278,9 @@ fn action_kind(source: &SourceFile, values: &mut Values) -> Option<ActionKind> {
                 _ => None,
             },
         },
-        "Forward" => ActionKind::Forward { arguments: kept(source, values) },
+        listener @ ("Forward" | "Print") => {
+            ActionKind::Listener { listener, arguments: kept(source, values) }
+        }
         "Post" => ActionKind::Post {
             url: values.text("url"),
             headers: values.map("headers"),

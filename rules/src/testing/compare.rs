@@ -150,7 +150,7 @@ pub(crate) fn fields_of(job: &Job) -> Value {
         Job::Mail { to, subject, body, sender, via } => json!({
             "to": to, "subject": subject, "body": body, "sender": sender, "via": via,
         }),
-        Job::Forward { arguments, .. } => forwarded(arguments),
+        Job::Listener { arguments, .. } => of_listener(arguments),
         Job::Post { url, headers, body, is_json, token } => {
             let json =
                 is_json.then(|| serde_json::from_str::<Value>(body).ok()).flatten();
@@ -173,8 +173,8 @@ fn map(pairs: &[(String, String)]) -> Map<String, Value> {
     pairs.iter().map(|(name, text)| (name.clone(), json!(text))).collect()
 }
 
-/// The arguments of `Forward`, those that are texts without their quotes.
-fn forwarded(arguments: &str) -> Value {
+/// The arguments of a listener, those that are texts without their quotes.
+fn of_listener(arguments: &str) -> Value {
     let mut fields = Map::new();
     let (mut depth, mut is_quoted, mut start) = (0_i32, false, 0);
     let mut parts = Vec::new();

@@ -2,13 +2,14 @@
 
 use crate::compiled::Trigger;
 use crate::evaluate::{
-    Ended, Event, Firing, Gather, Job, Lines, Machine, Note, Outcome, Rehearsal, StandIn,
-    Start,
+    Ended, Event, Executor, Firing, Gather, Job, Lines, Machine, Note, Outcome, Play,
+    Runs, Start,
 };
 use crate::model::{At, EngineEvent, Given, Json, Pretend, Text};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 use tripline_api::Place;
 
@@ -22,16 +23,16 @@ pub(super) struct Done {
 }
 
 pub(super) struct Stage<'t> {
-    pub(super) player: Player<'t>,
-    rehearsal: Rehearsal,
+    pub(super) acts: Acts<'t>,
+    play: Play,
     /// How far each source has come, in bytes.
     places: BTreeMap<String, u64>,
     gather: BTreeMap<String, Gather>,
     events: u64,
 }
 
-/// Pretends to do what actions say, and remembers it.
-pub(super) struct Player<'t> {
+/// What was done, by an executor that pretends.
+pub(super) struct Acts<'t> {
     pub(super) actions: Vec<Done>,
     pub(super) timeline: Vec<String>,
     /// What is wrong whatever was expected.
@@ -40,6 +41,7 @@ pub(super) struct Player<'t> {
     pub(super) fired: BTreeSet<String>,
     pretend: &'t [(Text, At<Pretend>)],
     begin: Timestamp,
+    now: Timestamp,
 }
 
 impl<'t> Stage<'t> {
@@ -48,30 +50,27 @@ impl<'t> Stage<'t> {
         pretend: &'t [(Text, At<Pretend>)],
         now: Timestamp,
     ) -> Self {
-        let player = Player {
-            actions: Vec::new(),
-            timeline: Vec::new(),
-            troubles: Vec::new(),
-            fired: BTreeSet::new(),
-            pretend,
-            begin: now,
-        };
+        let runs = Runs::exact(Arc::clone(machine.rules()));
         Self {
-            player,
-            rehearsal: Rehearsal::new(machine, now),
+            acts: Acts {
+                actions: Vec::new(),
+                timeline: Vec::new(),
+                troubles: Vec::new(),
+                fired: BTreeSet::new(),
+                pretend,
+                begin: now,
+                now,
+            },
+            play: Play::new(machine, runs),
             places: BTreeMap::new(),
             gather: BTreeMap::new(),
             events: 0,
         }
     }
 
-    /// How much time has passed.
-    pub(super) fn passed(&self) -> Duration {
-        self.player.passed(self.rehearsal.now())
-    }
-
-    pub(super) fn into_machine(self) -> Machine {
-        self.rehearsal.machine
+    /// What was done, and the machine for the next test.
+    pub(super) fn end(self) -> (Acts<'t>, Machine) {
+        (self.acts, self.play.machine)
     }
 
     pub(super) fn play(&mut self, given: &[At<Given>]) {
@@ -81,8 +80,9 @@ impl<'t> Stage<'t> {
                 Given::Event(fields) => {
                     let id = format!("test/0/{}", self.events);
                     self.events += 1;
-                    let event = Event::made(nested(fields), &id, self.rehearsal.now());
-                    self.rehearsal.event(&event, &mut self.player);
+                    let now = self.acts.now;
+                    let event = Event::made(nested(fields), &id, now);
+                    self.play.event(&event, now, &mut self.acts);
                 }
                 Given::Lines { text, source, times, every } => {
                     let Some(text) = text else { continue };
@@ -105,10 +105,13 @@ impl<'t> Stage<'t> {
             }
         }
         // What settles settles, and what failed is tried again until it has ended.
-        while let Some(due) = self.rehearsal.settles_at()
-            && self.player.goes_on()
+        while let Some(due) = [self.play.machine.settles_at(), self.play.runs.due()]
+            .into_iter()
+            .flatten()
+            .min()
+            && self.acts.is_in_bounds()
         {
-            self.rehearsal.until(due, &mut self.player);
+            self.until(due);
         }
     }
 
@@ -118,31 +121,26 @@ impl<'t> Stage<'t> {
         let offset = self.places.entry(name.clone()).or_default();
         let start = Place { offset: *offset, ..Place::default() };
         *offset += text.len() as u64;
-        if is_journal {
-            let mut reader = p4journal::Reader::new(text.as_bytes());
-            while let Ok(Some(entry)) = reader.next() {
-                let place = start.advance(entry.offset, 0);
-                let gather = self.gather.entry(name.clone()).or_default();
-                if let Some(transaction) = gather.push(entry.bytes, place) {
-                    self.rehearsal.transaction(&name, &transaction, &mut self.player);
-                }
+        let now = self.acts.now;
+        if !is_journal {
+            let bytes = text.as_bytes();
+            let lines = Lines { source: &name, start, bytes, spans: None, time: None };
+            return self.play.lines(&lines, now, &mut self.acts);
+        }
+        let mut reader = p4journal::Reader::new(text.as_bytes());
+        while let Ok(Some(entry)) = reader.next() {
+            let place = start.advance(entry.offset, 0);
+            let gather = self.gather.entry(name.clone()).or_default();
+            if let Some(transaction) = gather.push(entry.bytes, place) {
+                self.play.transaction(&name, &transaction, now, &mut self.acts);
             }
-        } else {
-            let lines = Lines {
-                source: &name,
-                start,
-                bytes: text.as_bytes(),
-                spans: None,
-                time: None,
-            };
-            self.rehearsal.lines(&lines, &mut self.player);
         }
     }
 
     /// The source that lines are of, and whether it is a journal: the only one of the
     /// rules unless the test says which.
     fn source(&self, named: Option<String>, text: &str) -> (String, bool) {
-        let rules = self.rehearsal.machine.rules();
+        let rules = self.play.machine.rules();
         let mut known: Vec<(Option<&String>, bool)> = Vec::new();
         for trigger in rules.rules.iter().flat_map(|rule| &rule.on) {
             let (sources, is_journal) = match trigger {
@@ -167,27 +165,54 @@ impl<'t> Stage<'t> {
     /// Time passes, with all that is due.
     fn pass(&mut self, time: Duration) {
         let time = SignedDuration::try_from(time).unwrap_or_default();
-        let end = self.rehearsal.now().checked_add(time).unwrap_or(Timestamp::MAX);
-        self.rehearsal.until(end, &mut self.player);
+        let end = self.acts.now.checked_add(time).unwrap_or(Timestamp::MAX);
+        self.until(end);
+    }
+
+    fn until(&mut self, end: Timestamp) {
+        while let Some(due) = self.play.due()
+            && due <= end
+            && self.acts.is_in_bounds()
+        {
+            self.acts.now = self.acts.now.max(due);
+            self.play.tick(self.acts.now, &mut self.acts);
+        }
+        self.acts.now = self.acts.now.max(end);
+        self.play.tick(self.acts.now, &mut self.acts);
     }
 }
 
-impl StandIn for Player<'_> {
-    fn fires(&mut self, firing: &Firing, now: Timestamp) {
-        self.say(&format!("{} fires{}", firing.rule, keys(firing)), now);
-        self.fired.insert(firing.rule.clone());
+impl Acts<'_> {
+    /// How much time has passed.
+    pub(super) fn passed(&self) -> Duration {
+        self.now.duration_since(self.begin).try_into().unwrap_or_default()
     }
 
-    fn notes(&mut self, note: &Note, _: Timestamp) -> bool {
-        // A test has no clock that could be wrong.
-        if note.event == EngineEvent::ClockSkew {
-            return false;
+    fn say(&mut self, what: &str) {
+        if self.timeline.len() < TIMELINE_MAX {
+            let seconds = self.passed().as_secs_f64();
+            self.timeline.push(format!("+{seconds}s {what}"));
         }
-        self.troubles.push(note.message.clone());
-        true
     }
 
-    fn acts(&mut self, start: Start, now: Timestamp) -> Outcome {
+    fn is_in_bounds(&mut self) -> bool {
+        if self.actions.len() < ACTIONS_MAX {
+            return true;
+        }
+        let trouble =
+            format!("there are more than {ACTIONS_MAX} actions: the test was ended");
+        if !self.troubles.contains(&trouble) {
+            self.troubles.push(trouble);
+        }
+        false
+    }
+}
+
+impl Executor for Acts<'_> {
+    fn execute(&mut self, start: Start) -> Option<Outcome> {
+        if !self.is_in_bounds() {
+            return None;
+        }
         let pretended = self.pretend.iter().find(|(id, _)| id.value == start.action);
         let nothing = String::new;
         let or = |text: &Option<Text>| {
@@ -210,42 +235,29 @@ impl StandIn for Player<'_> {
             Outcome::Failed { exit, .. } => format!(" failed({exit})"),
             Outcome::TimedOut { .. } => " timed out".to_owned(),
         };
-        self.say(&format!("{}.{}{word}", start.rule, start.action), now);
-        let after = self.passed(now);
+        self.say(&format!("{}.{}{word}", start.rule, start.action));
+        let after = self.passed();
         let (word, rule, job) = (start.word, start.rule, start.job);
         self.actions.push(Done { word, rule, after, job });
-        outcome
+        Some(outcome)
     }
 
-    fn ends(&mut self, ended: &Ended, _: Timestamp) {
+    fn fired(&mut self, firing: &Firing) {
+        self.say(&format!("{} fires{}", firing.rule, keys(firing)));
+        self.fired.insert(firing.rule.clone());
+    }
+
+    fn ended(&mut self, ended: &Ended) {
         if ended.end.exit == -1 && ended.end.reason.contains("cannot be filled in") {
             let (rule, action) = (&ended.end.rule, &ended.end.action);
             self.troubles.push(format!("{rule}.{action}: {}", ended.end.reason));
         }
     }
 
-    fn goes_on(&mut self) -> bool {
-        if self.actions.len() < ACTIONS_MAX {
-            return true;
-        }
-        let trouble =
-            format!("there are more than {ACTIONS_MAX} actions: the test was ended");
-        if !self.troubles.contains(&trouble) {
-            self.troubles.push(trouble);
-        }
-        false
-    }
-}
-
-impl Player<'_> {
-    fn passed(&self, now: Timestamp) -> Duration {
-        now.duration_since(self.begin).try_into().unwrap_or_default()
-    }
-
-    fn say(&mut self, what: &str, now: Timestamp) {
-        if self.timeline.len() < TIMELINE_MAX {
-            let seconds = self.passed(now).as_secs_f64();
-            self.timeline.push(format!("+{seconds}s {what}"));
+    fn noted(&mut self, note: &Note) {
+        // A test has no clock that could be wrong.
+        if note.event != EngineEvent::ClockSkew {
+            self.troubles.push(note.message.clone());
         }
     }
 }

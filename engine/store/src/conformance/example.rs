@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use tripline_api::{
-    Change, Content, Cursor, Gap, GapKind, Key, Letter, ListenerId, Place, Proof,
+    Change, Content, Cursor, Gap, GapKind, Kept, Key, Letter, ListenerId, Place, Proof,
     SourceId, State,
 };
 
@@ -98,7 +98,21 @@ pub fn changes() -> Vec<Change> {
         },
         Change::Forget { key: log("log", "mail", "/var/log/old.log") },
         Change::SetAside(letter(&mail, 4)),
-        Change::Unfile { key: mail, number: 77 },
+        Change::Unfile { key: mail.clone(), number: 77 },
+        Change::Keep { listener: mail.listener, kept: kept(3) },
+    ]
+}
+
+/// The listeners of the changes here.
+pub const LISTENERS: [&str; 3] = ["backup", "mail", "ci"];
+
+/// Two things to remember or to forget, which depend on the number.
+pub fn kept(number: u64) -> Vec<Kept> {
+    let value = |is_there: bool| is_there.then(|| number.to_le_bytes().to_vec());
+    let even = number.is_multiple_of(2);
+    vec![
+        Kept { name: format!("a/{}", number % 5), value: value(!even) },
+        Kept { name: format!("b/{}", number % 3), value: value(even) },
     ]
 }
 
@@ -123,15 +137,14 @@ impl Random {
     }
 
     fn change(&mut self) -> Change {
-        let mut key = key(
-            ["p4", "log"][self.below(2) as usize],
-            ["backup", "mail", "ci"][self.below(3) as usize],
-        );
+        let mut key =
+            key(["p4", "log"][self.below(2) as usize], LISTENERS[self.below(3) as usize]);
         let path =
             ["/var/log/a", "/var/log/a.b", "/var/log/a/b"].get(self.below(4) as usize);
         key.log = path.map(|path| Path::new(path).into());
         let number = self.below(50);
-        match self.below(8) {
+        match self.below(9) {
+            7 => Change::Keep { listener: key.listener, kept: kept(number) },
             4 => Change::Forget { key },
             5 => Change::SetAside(letter(&key, number % 8)),
             6 => Change::Unfile { key, number: number + 1 },

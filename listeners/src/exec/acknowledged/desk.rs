@@ -375,7 +375,7 @@ impl Desk {
             return Err(Trouble::ForNow(why));
         }
         let grace = self.settings.grace;
-        let options = Options { timeout: None, grace, reads_output: true };
+        let options = Options { grace, reads_output: true, ..Options::default() };
         let process = Process::start(&self.program, options).map(Arc::new);
         let started = process.and_then(|process| {
             let (theirs, shared) = (Arc::downgrade(&process), Arc::downgrade(shared));

@@ -35,6 +35,24 @@ const ANSWER_HEAD_MAX: usize = 64 * 1024;
 /// Between two handshakes.
 const HANDSHAKE_PAUSE: Duration = Duration::from_secs(1);
 
+/// An answer.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) retry_after: Option<String>,
+    pub(super) location: Option<String>,
+    /// The start of what it says.
+    pub(super) text: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) struct Trouble {
+    pub(super) why: String,
+    /// It took too long.
+    pub(super) is_late: bool,
+}
+
 /// Posts to one address.
 pub(super) struct Agent {
     agent: ureq::Agent,
@@ -70,37 +88,51 @@ impl Agent {
 
     /// Posts a body and reads the answer. May take its time.
     pub(super) fn post(&self, key: &str, body: &[u8]) -> Verdict {
-        match self.try_post(key, body) {
-            Ok(verdict) => verdict,
-            Err(why) => Verdict::Again { why, after: None },
-        }
+        let reply = match self.ask(key, body) {
+            Ok(reply) => reply,
+            Err(trouble) => return Verdict::Again { why: trouble.why, after: None },
+        };
+        let answer = Answer {
+            status: reply.status,
+            retry_after: reply.retry_after.as_deref(),
+            location: reply.location.as_deref(),
+            text: &reply.text,
+        };
+        answer.verdict(&self.target.to_string(), Timestamp::now())
     }
 
-    fn try_post(&self, key: &str, body: &[u8]) -> Result<Verdict, String> {
+    /// Posts a body and reads the answer, whatever it is. May take its time.
+    pub(super) fn ask(&self, key: &str, body: &[u8]) -> Result<Reply, Trouble> {
+        let trouble = |why| Trouble { why, is_late: false };
         let mut request = self
             .agent
             .post(self.target.url())
             .header(CONTENT_TYPE, self.options.content_type)
             .header("Idempotency-Key", key);
         for (name, value) in &self.options.headers {
+            // What is not ASCII goes out as it is.
+            let value = HeaderValue::from_bytes(value.as_bytes())
+                .map_err(|_| trouble(format!("{value:?} cannot be a header's value")))?;
             request = request.header(name, value);
         }
         if let Some(token) = &self.options.token {
-            request = request.header("Authorization", bearer(token)?);
+            request = request.header("Authorization", bearer(token).map_err(trouble)?);
         }
-        let answer = request.send(body).map_err(|error| self.in_words(&error))?;
+        let answer = request.send(body).map_err(|error| Trouble {
+            why: self.in_words(&error),
+            is_late: matches!(error, Error::Timeout(_)),
+        })?;
         let (head, body) = answer.into_parts();
-        let header = |name: &str| head.headers.get(name)?.to_str().ok();
+        let header = |name: &str| Some(head.headers.get(name)?.to_str().ok()?.to_owned());
         let mut text = Vec::new();
         // What it says does not change what it has answered.
         _ = body.into_reader().take(ANSWER_BYTES_MAX).read_to_end(&mut text);
-        let answer = Answer {
+        Ok(Reply {
             status: head.status.as_u16(),
             retry_after: header("Retry-After"),
             location: header("Location"),
-            text: &text,
-        };
-        Ok(answer.verdict(&self.target.to_string(), Timestamp::now()))
+            text,
+        })
     }
 
     fn in_words(&self, error: &Error) -> String {

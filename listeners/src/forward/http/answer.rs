@@ -69,7 +69,7 @@ impl Answer<'_> {
 }
 
 /// Seconds, or a date.
-fn retry_after(written: &str, now: Timestamp) -> Option<Duration> {
+pub(super) fn retry_after(written: &str, now: Timestamp) -> Option<Duration> {
     let written = written.trim();
     let seconds = match written.parse::<u64>() {
         Ok(seconds) => seconds,
@@ -84,7 +84,7 @@ fn retry_after(written: &str, now: Timestamp) -> Option<Duration> {
 }
 
 /// The first line of it, without what could steer a terminal.
-fn shown(text: &[u8]) -> String {
+pub(super) fn shown(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let line = text.trim().lines().next().unwrap_or_default();
     let shown: String = line.chars().take(SHOWN_CHARS).collect();

@@ -187,7 +187,7 @@ fn the_machine_does_with_transactions_what_is_told() {
                     continue;
                 };
                 let (mut out, mut as_told) = (Vec::new(), Vec::new());
-                one.transaction(&source, &transaction, at(0), &mut out);
+                one.transaction(&source, &transaction, Clock::Now(at(0)), &mut out);
                 let explained =
                     other.explain_transaction(&source, &transaction, at(0), &mut as_told);
                 assert_eq!(out, as_told, "{text}");
@@ -216,7 +216,7 @@ fn the_machine_does_what_is_told() {
                 let now = at(second as i64);
                 one.tick(now, &mut Vec::new());
                 other.tick(now, &mut Vec::new());
-                one.lines(&lines, now, &mut out);
+                one.lines(&lines, Clock::Now(now), &mut out);
                 let explained = other.explain_line(&lines, now, &mut as_told);
                 assert_eq!(out, as_told, "{source}: {bytes}");
                 same(&set, &out, &explained, bytes);

@@ -143,10 +143,22 @@ fn runs_survive_a_restart() {
     let first = runs.next(at(0), &mut ended);
     runs.ended(first[0].task, done("kept"), at(0), &mut ended);
     let before = runs.next(at(1), &mut ended);
-    let text = serde_json::to_string(&runs).unwrap();
-    let mut runs: Runs = serde_json::from_str(&text).unwrap();
-    runs.set_rules(set);
+    let written = runs.take_touched().unwrap();
+    assert!(!runs.is_touched());
+    let written: Vec<(u64, Vec<u8>)> =
+        written.into_iter().map(|(number, bytes)| (number, bytes.unwrap())).collect();
+    let written = || written.iter().map(|(number, bytes)| (*number, &bytes[..]));
+    let mut runs = Runs::exact(set);
+    assert_eq!(runs.restore(written()).unwrap(), 0);
     assert_eq!(runs.next(at(2), &mut ended), before, "what ran runs again");
+    let mut others = Runs::exact(rules(
+        &CHAIN.replace(r#"id: "d""#, r#"id: "f""#).replace(r#"["d"]"#, r#"["f"]"#),
+    ));
+    assert_eq!(others.restore(written()).unwrap(), 0);
+    assert_eq!(names(&others.next(at(2), &mut ended)), ["b", "f"], "an action is new");
+    let mut others = Runs::exact(rules(&CHAIN.replace(r#"name: "r""#, r#"name: "q""#)));
+    assert_eq!(others.restore(written()).unwrap(), 1, "the rule is gone");
+    assert!(others.is_empty() && others.next(at(2), &mut ended).is_empty());
 }
 
 #[test]
@@ -157,4 +169,38 @@ fn pauses_differ_a_little() {
         (0..50).map(|it| pause(action, 1, Some(&format!("x/{it}")))).collect();
     assert!(pauses.iter().all(|it| (1600..2400).contains(it)), "{pauses:?}");
     assert!(pauses.iter().any(|it| *it != pauses[0]));
+}
+
+#[test]
+fn what_was_refused_for_good_is_not_tried_again() {
+    let set = rules(
+        r#"(rules: [(name: "r", on: Lines(), match: r"x", do: [
+            Mail(id: "m", needs: [], to: ["Ops <ops@example.com>"], subject: "x"),
+            Post(id: "p", needs: [], url: "https://example.com/"),
+        ])])"#,
+    );
+    for (exit, tried_again) in [
+        (-1, ["m", "p"].as_slice()),
+        (65, &["p"]),
+        (404, &["m"]),
+        (302, &["m"]),
+        (408, &["m", "p"]),
+        (425, &["m", "p"]),
+        (429, &["m", "p"]),
+        (503, &["m", "p"]),
+    ] {
+        let mut runs = Runs::exact(Arc::clone(&set));
+        let mut ended = Vec::new();
+        runs.start(firing("r", 1));
+        let first = runs.next(at(0), &mut ended);
+        assert_eq!(names(&first), ["m", "p"]);
+        let Job::Mail { to, .. } = &first[0].job else { panic!() };
+        assert_eq!(to, &["Ops <ops@example.com>"]);
+        for start in &first {
+            runs.ended(start.task, failed(exit), at(0), &mut ended);
+        }
+        let again = runs.next(at(100), &mut ended);
+        assert_eq!(names(&again), tried_again, "{exit}");
+        assert_eq!(ended.len(), 2 - tried_again.len());
+    }
 }

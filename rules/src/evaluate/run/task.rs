@@ -1,0 +1,96 @@
+//! A task: what became of one action of a run, and what is made of its end.
+
+use super::Outcome;
+use crate::compiled::{Action, ActionKind};
+use crate::evaluate::length;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Task {
+    /// The action's id.
+    pub(super) action: String,
+    pub(super) state: TaskState,
+    pub(super) attempts: u32,
+    /// When the first attempt began, in milliseconds since 1970.
+    pub(super) since: Option<i64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum TaskState {
+    /// For what it needs.
+    Waits,
+    Runs,
+    /// Until then, before the next attempt.
+    Pauses(i64),
+    Succeeded,
+    Failed,
+    Skipped,
+}
+
+impl Task {
+    pub(super) fn new(action: &Action) -> Self {
+        let action = action.id.to_string();
+        Self { action, state: TaskState::Waits, attempts: 0, since: None }
+    }
+}
+
+/// How many more attempts an action has.
+pub(super) fn retries(action: &Action, outcome: &Outcome) -> u32 {
+    let times = action.retry.times;
+    let Outcome::Failed { exit, .. } = outcome else { return times };
+    match (&action.kind, *exit) {
+        (ActionKind::Exec { .. }, ASKS_TO_RETRY) => times.max(ASKED_RETRIES),
+        // No attempt makes it better.
+        (ActionKind::Mail { .. }, REFUSED) => 0,
+        (ActionKind::Post { .. }, 408 | 425 | 429) => times,
+        (ActionKind::Post { .. }, 300..=499) => 0,
+        _ => times,
+    }
+}
+
+/// The pause before another attempt, in milliseconds: it doubles. With a seed it is up to a
+/// fifth shorter or longer, so that not all who failed together try again together.
+pub(super) fn pause(action: &Action, attempts: u32, seed: Option<&String>) -> i64 {
+    let doubled = 2_i64.saturating_pow(attempts.saturating_sub(1).min(30));
+    let pause = length(action.retry.backoff)
+        .saturating_mul(doubled)
+        .min(length(action.retry.max));
+    let Some(seed) = seed else { return pause };
+    let hash = seed.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let fifth = pause / 5;
+    if fifth == 0 { pause } else { pause - fifth + (hash >> 16) as i64 % (2 * fifth) }
+}
+
+/// What an action leaves for those behind it.
+pub(super) fn left(outcome: &Outcome) -> Json {
+    match outcome {
+        Outcome::Done { stdout, stderr } => {
+            json!({ "stdout": tail(stdout), "stderr": tail(stderr), "exit": 0 })
+        }
+        Outcome::Failed { exit, stderr, .. } => {
+            json!({ "stdout": "", "stderr": tail(stderr), "exit": exit })
+        }
+        Outcome::TimedOut { stderr } => {
+            json!({ "stdout": "", "stderr": tail(stderr), "exit": -1 })
+        }
+    }
+}
+
+/// The end of a text.
+pub(super) fn tail(text: &str) -> String {
+    let from = text.len().saturating_sub(LEFT_BYTES_MAX);
+    let start = (from..text.len()).find(|at| text.is_char_boundary(*at));
+    text[start.unwrap_or(text.len())..].to_owned()
+}
+
+/// The code with which a program asks to be tried again (`EX_TEMPFAIL`).
+const ASKS_TO_RETRY: i64 = 75;
+/// The code of a mail that nobody will ever take (`EX_DATAERR`).
+const REFUSED: i64 = 65;
+/// How often it is, without `retry`.
+const ASKED_RETRIES: u32 = 5;
+/// The most that is kept of what an action said, in bytes: the end.
+const LEFT_BYTES_MAX: usize = 64 << 10;
