@@ -16,7 +16,7 @@ use std::process::Command;
 use std::sync::Arc;
 use tripline_api::Place;
 use tripline_rules::compiled::{RuleSet, Trigger};
-use tripline_rules::evaluate::{Job, Lines, Machine, Output, render};
+use tripline_rules::evaluate::{Clock, Job, Lines, Machine, Output, render};
 use tripline_rules::{Known, SourceFile, load};
 
 /// The hosts that were found, by the number of the line from 0.
@@ -172,7 +172,7 @@ fn ours(path: &Path, lines: &[String]) -> Found {
             spans: None,
             time: None,
         };
-        machine.lines(&all, now, &mut out);
+        machine.lines(&all, Clock::Now(now), &mut out);
         place.offset += bytes.len() as u64;
         now += SignedDuration::from_secs(1);
         for output in out {

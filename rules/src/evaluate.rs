@@ -76,7 +76,7 @@ pub use lines::Lines;
 pub use machine::{Clock, FLAGS_MAX, Machine, Output};
 pub use play::{Executor, Play};
 pub use rehearse::Rehearsal;
-pub use run::{Ended, Outcome, Runs, Start};
+pub use run::{Ended, Outcome, Runs, Start, WrittenRun};
 pub use snapshot::{Part, Restored, SnapshotError};
 pub use state::{Counts, HELD_MAX};
 pub use transaction::{Gather, ROWS_MAX, TRANSACTION_BYTES_MAX, Transaction};

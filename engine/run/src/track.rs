@@ -284,7 +284,7 @@ impl Track {
     }
 
     /// Whether it was said that the source waits, and it does not any more.
-    pub(crate) fn has_arrived(&mut self, waits_for: Option<&str>) -> bool {
+    pub(crate) fn has_arrived(&self, waits_for: Option<&str>) -> bool {
         let is_told = self.waiting.as_ref().is_some_and(|(_, _, is_told)| *is_told);
         is_told && waits_for.is_none()
     }

@@ -57,6 +57,9 @@ struct Run {
     has_failed: bool,
 }
 
+/// The number of a run, and what it is; `None` when it is over.
+pub type WrittenRun = (u64, Option<Vec<u8>>);
+
 /// An action to start now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Start {
@@ -203,7 +206,7 @@ impl Runs {
     /// # Errors
     ///
     /// When one cannot be written, which does not happen.
-    pub fn take_touched(&mut self) -> Result<Vec<(u64, Option<Vec<u8>>)>, SnapshotError> {
+    pub fn take_touched(&mut self) -> Result<Vec<WrittenRun>, SnapshotError> {
         let touched = std::mem::take(&mut self.touched);
         let write = |number: u64| match self.runs.get(&number) {
             None => Ok((number, None)),

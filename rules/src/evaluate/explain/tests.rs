@@ -120,29 +120,31 @@ fn what_waits_says_for_what() {
     }
 }
 
-/// The files with rules of the examples, and what their tests give them.
-fn examples() -> (Arc<RuleSet>, Vec<String>) {
-    let mut texts = Vec::new();
+/// The rules of each file of the examples, and what the tests of all give them.
+fn examples() -> (Vec<Arc<RuleSet>>, Vec<String>) {
+    let (mut sets, mut texts) = (Vec::new(), Vec::new());
     for folder in ["rules", "cookbook", "fail2ban"] {
         let folder = format!("{}/../examples/{folder}", env!("CARGO_MANIFEST_DIR"));
         let Ok(entries) = std::fs::read_dir(folder) else { continue };
-        let files = entries.map(|entry| entry.unwrap().path());
-        let mut files: Vec<_> =
-            files.filter(|it| it.extension().is_some_and(|it| it == "ron")).collect();
-        files.sort();
-        let read = |path: std::path::PathBuf| {
-            SourceFile::new(path.clone(), std::fs::read_to_string(path).unwrap())
-        };
-        texts.extend(files.into_iter().map(read));
+        for entry in entries {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|it| it != "ron") {
+                continue;
+            }
+            let file =
+                SourceFile::new(path.clone(), std::fs::read_to_string(path).unwrap());
+            let set = load(&[file], &Known::default()).set.unwrap();
+            let given = set.tests.iter().flat_map(|test| &test.written.given);
+            texts.extend(given.filter_map(|given| match &given.value {
+                crate::model::Given::Lines { text, .. } => {
+                    Some(text.as_ref()?.value.clone() + "\n")
+                }
+                _ => None,
+            }));
+            sets.push(Arc::new(set));
+        }
     }
-    let set = load(&texts, &Known::default()).set.unwrap();
-    let given = set.tests.iter().flat_map(|test| &test.written.given);
-    let lines = given.filter_map(|given| match &given.value {
-        crate::model::Given::Lines { text, .. } => Some(text.as_ref()?.value.clone()),
-        _ => None,
-    });
-    let lines: Vec<String> = lines.map(|it| it + "\n").collect();
-    (Arc::new(set), lines)
+    (sets, texts)
 }
 
 /// The names of the sources of lines, or of journals, that rules name.
@@ -172,12 +174,15 @@ fn same(set: &RuleSet, out: &[Output], explained: &Explained, what: &str) {
 
 #[test]
 fn the_machine_does_with_transactions_what_is_told() {
-    let (set, texts) = examples();
+    let (sets, texts) = examples();
     let texts = texts.iter().filter(|it| it.starts_with('@'));
     let mut fired = 0;
-    for source in sources(&set, true) {
-        let mut one = Machine::new(Arc::clone(&set), at(0));
-        let mut other = Machine::new(Arc::clone(&set), at(0));
+    let all = sets
+        .iter()
+        .flat_map(|set| sources(set, true).into_iter().map(move |it| (set, it)));
+    for (set, source) in all {
+        let mut one = Machine::new(Arc::clone(set), at(0));
+        let mut other = Machine::new(Arc::clone(set), at(0));
         let mut gather = crate::evaluate::Gather::default();
         for text in texts.clone() {
             let mut reader = p4journal::Reader::new(text.as_bytes());
@@ -191,7 +196,7 @@ fn the_machine_does_with_transactions_what_is_told() {
                 let explained =
                     other.explain_transaction(&source, &transaction, at(0), &mut as_told);
                 assert_eq!(out, as_told, "{text}");
-                same(&set, &out, &explained, text);
+                same(set, &out, &explained, text);
                 fired += out.len();
             }
         }
@@ -201,13 +206,19 @@ fn the_machine_does_with_transactions_what_is_told() {
 
 #[test]
 fn the_machine_does_what_is_told() {
-    let (set, lines) = examples();
+    let (sets, lines) = examples();
+    let lines: Vec<_> = lines.iter().filter(|it| !it.starts_with('@')).collect();
     assert!(lines.len() > 10);
-    let sources = sources(&set, false);
-    let lines = lines.iter().filter(|it| !it.starts_with('@'));
-    let mut one = Machine::new(Arc::clone(&set), at(0));
-    let mut other = Machine::new(Arc::clone(&set), at(0));
-    for (second, bytes) in lines.enumerate() {
+    for set in &sets {
+        the_machine_does_what_it_tells(set, &lines);
+    }
+}
+
+fn the_machine_does_what_it_tells(set: &Arc<RuleSet>, lines: &[&String]) {
+    let sources = sources(set, false);
+    let mut one = Machine::new(Arc::clone(set), at(0));
+    let mut other = Machine::new(Arc::clone(set), at(0));
+    for (second, bytes) in lines.iter().enumerate() {
         for source in &sources {
             for bytes in bytes.split_inclusive('\n') {
                 let lines = Lines { source, ..line(bytes.as_bytes()) };
@@ -219,7 +230,7 @@ fn the_machine_does_what_is_told() {
                 one.lines(&lines, Clock::Now(now), &mut out);
                 let explained = other.explain_line(&lines, now, &mut as_told);
                 assert_eq!(out, as_told, "{source}: {bytes}");
-                same(&set, &out, &explained, bytes);
+                same(set, &out, &explained, bytes);
             }
         }
     }
