@@ -208,16 +208,16 @@ fn rules_of_a_configuration_are_checked_with_it() {
     // One set: also with a file that is only given.
     dir.write("new.ron", rule("a", "auth"));
     let ran = dir.run(["check", "new.ron", "conf/tripline.ron"]).exits(1);
-    ran.complains(["error[E041]", "new.ron:1:16", "conf/rules.d/a.ron:1:16"]);
+    ran.complains(["error[E041]", "new.ron:1:17", "conf/rules.d/a.ron:1:17"]);
     // All errors of all files, each in its own.
     dir.write("conf/rules.d/b.ron", rule("b", "auht"));
     dir.write("conf/rules.d/c.ron", [b"(rules: [\"".as_slice(), &[0xff]].concat());
     dir.write("conf/rules.d/d.ron", "(rules: [");
-    let wrong = ["conf/rules.d/b.ron:1:36", "error[E042]", "error[E008]", "d.ron:1:9"];
+    let wrong = ["conf/rules.d/b.ron:1:40", "error[E042]", "error[E008]", "d.ron:1:9"];
     dir.run(["check", "conf/tripline.ron"]).exits(1).complains(wrong);
     // So does `run`, and nothing is started; who only looks is not in the way.
     let ran = dir.run(["run", "conf/tripline.ron"]).exits(2).complains(wrong);
-    assert!(ran.stderr().contains("tripline: 3 files: 4 errors"), "{ran}");
+    assert!(ran.stderr().contains("tripline: 3 files: 3 errors"), "{ran}");
     dir.run(["where", "conf/tripline.ron"]).exits(0);
 }
 
@@ -289,4 +289,14 @@ fn too_much_of_rules_is_refused() {
     }
     let ran = dir.run(["check", "t.ron"]).exits(1);
     ran.complains(["t.ron:4:12", "these are more than 1000 files"]);
+    let dir = Dir::new();
+    dir.write("t.ron", WITH_RULES);
+    let long = format!("({})", " ".repeat((4 << 20) - 2));
+    for number in 0..9 {
+        dir.write(&format!("rules.d/{number}.ron"), &long);
+    }
+    let ran = dir.run(["check", "t.ron"]).exits(1);
+    ran.complains(["t.ron:4:13", "the files with rules have more than 32 MiB"]);
+    dir.write("rules.d/0.ron", long + " ");
+    dir.run(["check", "t.ron"]).exits(1).complains(["0.ron` cannot be read", "4 MiB"]);
 }

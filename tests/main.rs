@@ -27,6 +27,7 @@ mod relay; // two Triplines: each line once, whoever is killed whenever
 mod replays; // what is applied on a standby: once, in order, whatever is cut off or killed
 mod review; // reviewers are told of changes, once each, whenever the program is killed
 mod rule_files; // the rules that people copy, and those in the guide
+mod rule_tools; // `tripline explain`, `new` and `replay`
 mod rules; // rules in the daemon: what fires is done, once, whoever is killed whenever
 mod site; // a journal, a configuration and the program, and what must be delivered
 mod standby; // another host with a real sshd, and a backup that is kept there

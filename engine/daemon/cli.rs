@@ -4,11 +4,14 @@
 
 mod backup;
 mod dead;
+mod rules;
 
 pub(crate) use backup::{BackupCommand, BackupVerifyArgs, SeedArgs};
 pub(crate) use dead::{
     DeadCommand, DeadDropArgs, DeadListArgs, DeadRetryArgs, DeadShowArgs, Which,
 };
+
+pub(crate) use rules::{ExplainArgs, NewArgs, ReplayArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -62,6 +65,12 @@ pub(crate) enum Command {
     Check(CheckArgs),
     /// Run the tests inside rule files.
     Test(TestArgs),
+    /// Show what the rules make of a line: which look at it, where each stops, and why.
+    Explain(ExplainArgs),
+    /// Show what the rules would have done with old files.
+    Replay(ReplayArgs),
+    /// Write a rule with its test from a sample line.
+    New(NewArgs),
     /// Show how far every listener has come, or move one.
     Where(WhereArgs),
     /// Look after entries that were set aside because they were refused for good.

@@ -98,6 +98,19 @@ impl Config {
         Ok(config)
     }
 
+    /// The same with nobody who does what the rules say, for who only shows them something:
+    /// that works also where what they do cannot be done.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub(crate) fn load_to_rehearse(
+        path: &Path,
+        registry: &Registry,
+    ) -> Result<Self, ConfigError> {
+        Self::read(path, registry, Rules::Own)?.sound()
+    }
+
     /// The same without the rules, for who only looks at the listeners: that works also
     /// while somebody writes rules.
     ///

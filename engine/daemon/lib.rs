@@ -23,11 +23,14 @@ mod check;
 mod cli;
 mod config;
 mod dead_cmd;
+mod explain_cmd;
 mod fields;
 mod init;
 mod journal_cmd;
 mod manual;
+mod new_cmd;
 mod receive_cmd;
+mod replay_cmd;
 mod run_cmd;
 mod terminal;
 mod test_cmd;
@@ -59,6 +62,9 @@ fn run(command: &Command, registry: &Registry) -> anyhow::Result<ExitCode> {
         Command::Receive(args) => receive_cmd::run(args),
         Command::Check(args) => check::run(args, registry),
         Command::Test(args) => test_cmd::run(args, registry),
+        Command::Explain(args) => explain_cmd::run(args, registry),
+        Command::Replay(args) => replay_cmd::run(args, registry),
+        Command::New(args) => new_cmd::run(args, registry),
         Command::Where(args) => where_cmd::run(args, registry),
         Command::Dead(command) => dead_cmd::run(command, registry),
         Command::Backup(command) => backup_cmd::run(command, registry),

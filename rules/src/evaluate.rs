@@ -32,9 +32,11 @@
 //! [`KEYS_MAX`], [`KEYED_BYTES_MAX`], [`HELD_MAX`], [`FLAGS_MAX`].
 
 mod absent;
+mod closest;
 mod count;
 mod digest;
 mod event;
+mod explain;
 mod firing;
 mod head;
 mod index;
@@ -49,6 +51,7 @@ mod offer;
 mod pair;
 mod play;
 mod quiet;
+mod rehearse;
 mod run;
 mod several;
 mod snapshot;
@@ -64,6 +67,7 @@ mod test_support;
 mod tests;
 
 pub use event::{Event, Note, Seen, TaskEnd};
+pub use explain::{Explained, RuleExplained, Step};
 pub use firing::{Firing, What};
 pub use head::Head;
 pub use job::{Job, render};
@@ -71,6 +75,7 @@ pub use keyed::{KEYED_BYTES_MAX, KEYS_MAX, Key};
 pub use lines::Lines;
 pub use machine::{Clock, FLAGS_MAX, Machine, Output};
 pub use play::{Executor, Play};
+pub use rehearse::Rehearsal;
 pub use run::{Ended, Outcome, Runs, Start, WrittenRun};
 pub use snapshot::{Part, Restored, SnapshotError};
 pub use state::{Counts, HELD_MAX};

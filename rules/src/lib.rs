@@ -72,11 +72,13 @@ pub mod patterns;
 mod read;
 pub mod reference;
 mod roots;
+mod sketch;
 pub mod testing;
 mod types;
 
 pub use compile::{Known, Loaded, load};
 pub use compiled::RuleSet;
 pub use read::{looks_like_rules, read};
+pub use sketch::{SketchError, sketch};
 pub use tripline_diagnose::{Diagnostic, Severity, SourceFile};
 pub use types::Type;

@@ -10,6 +10,7 @@ mod compare;
 mod report;
 mod stage;
 
+pub(crate) use compare::fields_of;
 pub use report::{Coverage, Report, TestReport};
 
 use crate::compiled::{RuleSet, Test};

@@ -1,6 +1,6 @@
 //! What is followed, and how it is read.
 
-use crate::{Args, ArgsError, Batch, BuildContext, Cursor, Gap, SourceId};
+use crate::{Args, ArgsError, Batch, BuildContext, Cursor, Gap, LineTime, SourceId};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,6 +39,27 @@ pub trait Source: Send + Sync {
     /// Whether a change of this path, in one of the directories, is a reason to
     /// look. Called for each event of the file system, so it must be cheap.
     fn concerns(&self, path: &Path) -> bool;
+
+    /// How the time that its lines carry is read; `None` for a journal, and where that was
+    /// not asked for.
+    fn line_time(&self) -> Option<&LineTime> {
+        None
+    }
+
+    /// Reads a text that is not followed, such as an old file, from its first byte to its
+    /// end, as the lines of a followed log are: `None` for a journal. `path` is what the
+    /// batches say they come from; `time` how the time of a line is read, and `near` a
+    /// time near to it, in seconds since 1970.
+    fn read_text(
+        &self,
+        path: &Path,
+        text: Box<dyn io::Read + Send>,
+        time: Option<&LineTime>,
+        near: i64,
+    ) -> Option<Box<dyn Reader>> {
+        let _ = (path, text, time, near);
+        None
+    }
 
     /// What lies between what is settled and the end of what is there now: of a
     /// journal under `None`, of logs one each, also of those that were not begun

@@ -138,7 +138,8 @@ impl Reading {
                 let mib = BYTES_MAX >> 20;
                 let message = format!("the files with rules have more than {mib} MiB");
                 self.error(span, message).help("take away what is no longer used");
-                break;
+                // Nobody wants to hear of mistakes in a part of them.
+                return Vec::new();
             }
             read.files.push(path);
             texts.push(file);

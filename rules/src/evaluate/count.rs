@@ -65,6 +65,11 @@ impl Count {
         None
     }
 
+    /// How many events count for a key.
+    pub(super) fn so_far(&self, key: &Key) -> usize {
+        self.windows.get(key).map_or(0, |window| window.points.len())
+    }
+
     /// Forgets what can no longer count.
     pub(super) fn forget(&mut self, now: i64) {
         while self.windows.take_due(now - LATE_MILLIS).is_some() {}

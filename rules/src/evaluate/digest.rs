@@ -45,6 +45,11 @@ impl Digest {
         self.open.put(key, several, weight, Some(now + quiet));
     }
 
+    /// How many events were collected for a key, and until when that goes on.
+    pub(super) fn so_far(&self, key: &Key) -> (u64, Option<i64>) {
+        (self.open.get(key).map_or(0, |several| several.count), self.open.due_of(key))
+    }
+
     fn take(&mut self, key: &Key) -> Option<(Several, i64)> {
         let due = self.open.due_of(key)?;
         Some((self.open.remove(key)?, due))

@@ -97,7 +97,7 @@ impl Index {
 }
 
 /// Whether a trigger is for an event.
-fn fits(trigger: &Trigger, event: &Event) -> bool {
+pub(super) fn fits(trigger: &Trigger, event: &Event) -> bool {
     let is_source = |sources: &[String]| {
         sources.is_empty() || sources.contains(&event.source)
             // An event of a test need not say where it comes from.

@@ -90,6 +90,13 @@ pub enum Job {
     },
 }
 
+impl Job {
+    /// What is to be done, by the names of the language: `to`, `subject`, `run`, ...
+    pub fn fields(&self) -> Json {
+        crate::testing::fields_of(self)
+    }
+}
+
 /// Fills in the texts of an action. `left` is what earlier actions of the firing left
 /// behind, by their names in templates.
 ///

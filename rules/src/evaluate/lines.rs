@@ -59,7 +59,7 @@ pub(super) enum Role {
 pub(super) struct Looker {
     pub(super) rule: usize,
     pub(super) role: Role,
-    programs: Vec<String>,
+    pub(super) programs: Vec<String>,
     pub(super) is_whole: bool,
 }
 

@@ -1,6 +1,7 @@
 //! The machine: events and time in, firings out.
 
 use super::event::{Event, Note, Seen, jinja};
+use super::explain::Watch;
 use super::firing::{Firing, flags_value};
 use super::index::Index;
 use super::keyed::Key;
@@ -57,6 +58,8 @@ pub struct Machine {
     skewed: BTreeMap<String, i64>,
     /// The patterns that were found, by rule; only where that was asked for.
     pub(super) samples: Option<Vec<BTreeSet<usize>>>,
+    /// Who wants to know why, if anybody.
+    pub(super) watch: Option<Box<Watch>>,
 }
 
 impl Machine {
@@ -73,6 +76,7 @@ impl Machine {
             touched: Touched::default(),
             skewed: BTreeMap::new(),
             samples: None,
+            watch: None,
             set,
         };
         machine.begin_anew(now);
@@ -180,12 +184,22 @@ impl Machine {
             return;
         }
         let time = self.believed(source, time, clock, out);
+        let event = self.event_of(source, transaction, time);
+        self.see(&event, out);
+    }
+
+    /// A transaction as an event that happened then, in milliseconds since 1970.
+    pub(super) fn event_of(
+        &self,
+        source: &str,
+        transaction: &Transaction,
+        time: i64,
+    ) -> Event {
         let nothing = Descriptions::default();
         let known = self.descriptions.get(source).unwrap_or(&nothing);
         let roots = transaction::roots(transaction, known);
         let id = format!("{source}/{}", transaction.place.id());
-        let event = Event::journal(source, id, (self.clock, time), rows, roots);
-        self.see(&event, out);
+        Event::journal(source, id, (self.clock, time), transaction.rows(), roots)
     }
 
     /// Another event.
@@ -374,7 +388,10 @@ impl Machine {
             let first = self.states.iter().enumerate().filter_map(due).min();
             let Some((at, rule)) = first.filter(|(at, _)| *at <= until) else { return };
             self.clock = self.clock.max(at);
+            // What comes of the time is not about the event.
+            let watch = self.watch.take();
             self.happen(rule, at, out);
+            self.watch = watch;
         }
     }
 

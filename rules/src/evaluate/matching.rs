@@ -23,11 +23,34 @@ pub(super) fn roles(rule: &Rule) -> impl Iterator<Item = (Role, &[Trigger])> {
     until.into_iter().chain([(Role::Main, rule.on.as_slice())])
 }
 
+/// What looking for a rule's patterns in a text comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Finding {
+    /// It is what is looked for.
+    Found,
+    /// `prefix` is not there.
+    NoPrefix,
+    /// None of `match` is found.
+    NoMatch,
+    /// This one of `unless_match` is found.
+    Refused(usize),
+}
+
+/// Looks for a rule's patterns in a text.
+pub(super) fn find(wanted: &TextMatch, text: &[u8]) -> Finding {
+    let Some(rest) = behind_prefix(wanted, text) else { return Finding::NoPrefix };
+    if !wanted.any.is_empty() && !wanted.any.iter().any(|it| it.regex.is_match(rest)) {
+        return Finding::NoMatch;
+    }
+    match wanted.none.iter().position(|it| it.regex.is_match(rest)) {
+        Some(refused) => Finding::Refused(refused),
+        None => Finding::Found,
+    }
+}
+
 /// Whether the text is what is looked for.
 pub(super) fn is_found(wanted: &TextMatch, text: &[u8]) -> bool {
-    let Some(rest) = behind_prefix(wanted, text) else { return false };
-    (wanted.any.is_empty() || wanted.any.iter().any(|it| it.regex.is_match(rest)))
-        && !wanted.none.iter().any(|it| it.regex.is_match(rest))
+    find(wanted, text) == Finding::Found
 }
 
 /// What was captured, if the text is what is looked for.
@@ -35,6 +58,11 @@ pub(super) fn captures(wanted: &TextMatch, text: &[u8]) -> Option<Map<String, Va
     if !is_found(wanted, text) {
         return None;
     }
+    captured(wanted, text)
+}
+
+/// What `prefix` and `match` capture, whatever `unless_match` says.
+pub(super) fn captured(wanted: &TextMatch, text: &[u8]) -> Option<Map<String, Value>> {
     let mut found = Map::new();
     for capture in &wanted.captures {
         found.insert(capture.name.to_string(), Value::Null);
@@ -58,7 +86,7 @@ pub(crate) fn which(wanted: &TextMatch, text: &[u8]) -> Option<usize> {
 }
 
 /// What is left for the patterns; `None` if the prefix is not there.
-fn behind_prefix<'a>(wanted: &TextMatch, text: &'a [u8]) -> Option<&'a [u8]> {
+pub(super) fn behind_prefix<'a>(wanted: &TextMatch, text: &'a [u8]) -> Option<&'a [u8]> {
     let Some(prefix) = &wanted.prefix else { return Some(text) };
     let found = prefix.regex.find(text).filter(|found| found.start() == 0)?;
     if !prefix.written.contains(Pattern::REST) {

@@ -1,6 +1,7 @@
 //! One event and one rule: from a found pattern to a firing.
 
 use super::event::{Event, Roots, Seen, jinja};
+use super::explain::Step;
 use super::firing::{Firing, What, absent_for};
 use super::keyed::Key;
 use super::length;
@@ -12,6 +13,7 @@ use super::several::Several;
 use super::state::{HELD_MAX, WhenState, absent_rule, count_rule};
 use crate::compiled::{self, Expression, Rule, When};
 use crate::model::{EngineEvent, Fire, Quieted};
+use minijinja::{Environment, Value};
 use serde_json::{Map, Value as Json};
 use std::sync::Arc;
 
@@ -38,9 +40,10 @@ impl Machine {
         captures: Map<String, Json>,
         out: &mut Vec<Output>,
     ) {
+        self.watch_as(role);
         let set = Arc::clone(&self.set);
         let rule = &set.rules[number];
-        match self.is_wanted(rule, role, event, &captures) {
+        match self.is_wanted(number, role, event, &captures) {
             Ok(true) => {}
             Ok(false) => return,
             Err(what) => return self.failed(number, &event.source, &what, out),
@@ -58,12 +61,14 @@ impl Machine {
 
     /// Whether the expressions of a rule say yes.
     fn is_wanted(
-        &self,
-        rule: &Rule,
+        &mut self,
+        number: usize,
         role: Role,
         event: &Event,
         captures: &Map<String, Json>,
     ) -> Result<bool, String> {
+        let set = Arc::clone(&self.set);
+        let rule = &set.rules[number];
         let (condition, unless) = match (&rule.when, role) {
             (When::Pair { until, .. }, Role::Until) => (&until.condition, &None),
             _ => (&rule.condition, &rule.unless),
@@ -77,17 +82,23 @@ impl Machine {
             self.define.clone(),
             self.flags_value(),
         ]);
-        let ask = |expression: &Option<Expression>, word: &str, wanted: bool| {
-            let Some(expression) = expression else { return Ok(true) };
-            let answer = expression.is_true(&self.set.templates, roots.clone());
-            answer.map(|it| it == wanted).map_err(|error| {
-                format!(
-                    "`{word}: \"{}\"` failed on {}: {error:#}",
-                    expression.text, event.id
-                )
-            })
-        };
-        Ok(ask(condition, "if", true)? && ask(unless, "unless", false)?)
+        for (expression, word, wanted) in
+            [(condition, "if", true), (unless, "unless", false)]
+        {
+            let Some(expression) = expression else { continue };
+            let answer = ask(&set.templates, expression, word, &roots, &event.id);
+            let goes_on = answer.as_ref().is_ok_and(|it| *it == wanted);
+            // What fails is told with the rest of it.
+            if let Ok(answer) = answer {
+                self.tell(number, || {
+                    Step::asked(word, expression, answer, goes_on, &set.templates, &roots)
+                });
+            }
+            if !goes_on {
+                return answer.map(|_| false);
+            }
+        }
+        Ok(true)
     }
 
     /// Hands the event to `when` and `settle`.
@@ -102,6 +113,7 @@ impl Machine {
     ) {
         let set = Arc::clone(&self.set);
         let rule = &set.rules[number];
+        let told = if self.watch.is_some() { key.clone() } else { Key::default() };
         let state = &mut self.states[number];
         let event = |what, key, seen: Seen, own| {
             let at = seen.time;
@@ -153,6 +165,12 @@ impl Machine {
             }
             _ => None,
         };
+        if self.watch.is_some()
+            && let Some(step) =
+                Step::counted(rule, &self.states[number], role, &told, fired.is_some())
+        {
+            self.tell(number, || step);
+        }
         self.tell_evicted(number, out);
         if let Some(fired) = fired {
             self.fire(number, fired, out);
@@ -211,7 +229,13 @@ impl Machine {
             };
             let meant =
                 limit::Rule { times: limit.times as usize, per: length(limit.per) };
+            let told = if self.watch.is_some() { key.clone() } else { Key::default() };
             let verdict = self.states[number].limit.ask(meant, key, fired.at);
+            if self.watch.is_some()
+                && let Some(step) = Step::limited(rule, &told, verdict)
+            {
+                self.tell(number, || step);
+            }
             self.tell_evicted(number, out);
             let suppressed = match verdict {
                 Verdict::Passes { suppressed } => suppressed,
@@ -260,13 +284,15 @@ impl Machine {
     /// Hands a firing out, unless it is quiet.
     fn send(&mut self, number: usize, firing: Firing, out: &mut Vec<Output>) {
         let set = Arc::clone(&self.set);
-        let state = &mut self.states[number];
         let quiet = set.rules[number].quiet.as_ref();
         let now = super::instant(self.clock);
         if let Some(quiet) = quiet
             && let Some(end) = quiet::end(quiet, now)
         {
-            if quiet.then == Quieted::Drop {
+            let is_dropped = quiet.then == Quieted::Drop;
+            self.tell(number, || Step::quiet(&set.rules[number], end, is_dropped));
+            let state = &mut self.states[number];
+            if is_dropped {
                 state.counts.dropped += 1;
                 return;
             }
@@ -279,7 +305,8 @@ impl Machine {
             }
             return;
         }
-        state.counts.fired += 1;
+        self.states[number].counts.fired += 1;
+        self.tell(number, || Step::fires(&firing.id));
         out.push(Output::Fired(Box::new(firing)));
     }
 
@@ -300,6 +327,7 @@ impl Machine {
 
     /// An expression failed; said once in a while.
     fn failed(&mut self, number: usize, source: &str, what: &str, out: &mut Vec<Output>) {
+        self.tell(number, || Step::failed(what));
         let rule = Arc::clone(&self.set.rules[number].name);
         self.touched.rules.insert(number);
         let (state, clock) = (&mut self.states[number], self.clock);
@@ -328,6 +356,20 @@ impl Machine {
         );
         out.push(note(EngineEvent::KeysEvicted, "", &rule, message));
     }
+}
+
+/// Asks an expression about an event.
+fn ask(
+    templates: &Environment<'_>,
+    expression: &Expression,
+    word: &str,
+    roots: &Value,
+    id: &str,
+) -> Result<bool, String> {
+    let answer = expression.is_true(templates, roots.clone());
+    answer.map_err(|error| {
+        format!("`{word}: \"{}\"` failed on {id}: {error:#}", expression.text)
+    })
 }
 
 fn one(name: &str, value: Json) -> Map<String, Json> {

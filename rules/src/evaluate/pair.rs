@@ -37,6 +37,11 @@ impl Pair {
         self.open.take_due(now)
     }
 
+    /// Until when the second event of a key is waited for.
+    pub(super) fn due_of(&self, key: &Key) -> Option<i64> {
+        self.open.due_of(key)
+    }
+
     pub(super) fn due(&self) -> Option<i64> {
         self.open.due()
     }

@@ -5,6 +5,7 @@
 //! who turns the clock.
 
 use super::event::{Event, Note};
+use super::explain::Explained;
 use super::firing::Firing;
 use super::job::Job;
 use super::machine::{Clock, Machine, Output};
@@ -84,6 +85,34 @@ impl Play {
         self.follow(&mut out, now, with);
     }
 
+    /// One line, or one entry of several; tells what rules make of it.
+    pub fn explain_line(
+        &mut self,
+        lines: &Lines<'_>,
+        now: Timestamp,
+        with: &mut dyn Executor,
+    ) -> Explained {
+        let mut out = Vec::new();
+        let explained = self.machine.explain_line(lines, now, &mut out);
+        self.follow(&mut out, now, with);
+        explained
+    }
+
+    /// A transaction; tells what rules make of it.
+    pub fn explain_transaction(
+        &mut self,
+        source: &str,
+        transaction: &Transaction,
+        now: Timestamp,
+        with: &mut dyn Executor,
+    ) -> Explained {
+        let mut out = Vec::new();
+        let explained =
+            self.machine.explain_transaction(source, transaction, now, &mut out);
+        self.follow(&mut out, now, with);
+        explained
+    }
+
     /// Another event.
     pub fn event(&mut self, event: &Event, now: Timestamp, with: &mut dyn Executor) {
         let mut out = Vec::new();
@@ -131,6 +160,10 @@ impl Play {
 
     /// Does what follows, until nothing does at this instant.
     fn follow(&mut self, out: &mut Vec<Output>, now: Timestamp, with: &mut dyn Executor) {
+        // Nearly always nothing follows.
+        if out.is_empty() && self.runs.is_empty() {
+            return;
+        }
         loop {
             for output in std::mem::take(out) {
                 match output {

@@ -139,7 +139,7 @@ fn short(text: &str) -> String {
 }
 
 /// The fields of an action, by the names that they have in rules.
-fn fields_of(job: &Job) -> Value {
+pub(crate) fn fields_of(job: &Job) -> Value {
     match job {
         Job::Exec { program, arguments, env, stdin, cwd } => {
             let mut run = vec![program.to_string_lossy().into_owned()];

@@ -35,6 +35,7 @@ pub mod lines;
 mod links;
 mod logs;
 mod names;
+mod old;
 mod open;
 mod paths;
 mod places;

@@ -4,6 +4,7 @@ use super::join::Join;
 use super::lines::LineRules;
 use super::links::Targets;
 use super::names;
+use super::old::OldText;
 use super::paths::Patterns;
 use super::places;
 use super::reader::LogReader;
@@ -13,6 +14,7 @@ use crate::clock::Clock;
 use rustix::process::{Resource, getrlimit};
 use serde::Deserialize;
 use std::ffi::OsStr;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -261,6 +263,23 @@ impl Source for LogSource {
             || names::bases_of(name.as_bytes())
                 .iter()
                 .any(|base| self.patterns.matches(&folder.join(OsStr::from_bytes(base))))
+    }
+
+    fn line_time(&self) -> Option<&LineTime> {
+        self.settings.time.as_ref()
+    }
+
+    fn read_text(
+        &self,
+        path: &Path,
+        text: Box<dyn Read + Send>,
+        time: Option<&LineTime>,
+        near: i64,
+    ) -> Option<Box<dyn Reader>> {
+        let settings = &self.settings;
+        let (lines, time) = (Arc::clone(&settings.lines), time.cloned());
+        let id = settings.id.clone();
+        Some(Box::new(OldText::new(id, path, text, lines, time, near)))
     }
 
     fn behind(&self, settled: &Settled) -> Result<Behind, SourceError> {
