@@ -229,7 +229,7 @@ impl Hands {
         until: Instant,
         stop: &Stop,
     ) -> Option<Outcome> {
-        let Job::Listener { listener: word, arguments, line } = &start.job else {
+        let Job::Listener { listener: word, arguments, lines } = &start.job else {
             return None;
         };
         let seat = match self.seats.seat(word, arguments, &self.context) {
@@ -258,7 +258,7 @@ impl Hands {
             Ok(used) => used,
             Err(why) => return Some(failed(why)),
         };
-        let attempt = || deliver(&mut used, start, line, until, stop);
+        let attempt = || deliver(&mut used, start, lines, until, stop);
         // One that dies of an entry does not take the thread with it.
         let delivery = catch_unwind(AssertUnwindSafe(attempt)).unwrap_or_else(|_| {
             let why = format!("the listener {word} died of it, which is a mistake in it");
@@ -280,11 +280,11 @@ impl Hands {
     }
 }
 
-/// Hands the line to the listener until that has made it durable.
+/// Hands the lines to the listener until that has made them durable.
 fn deliver(
     used: &mut Used,
     start: &Start,
-    line: &str,
+    lines: &[String],
     until: Instant,
     stop: &Stop,
 ) -> Delivery {
@@ -292,40 +292,45 @@ fn deliver(
         return Delivery::Failed(format!("`{SOURCE}` is no name of a source"));
     };
     let path: Arc<Path> = Path::new(&start.rule).join(&start.action).into();
-    let bytes = one_line(line);
-    let Ok(end) = u32::try_from(bytes.len()) else {
-        return Delivery::Failed("the event is longer than 4 GiB".to_owned());
-    };
+    let (mut bytes, mut spans) = (Vec::new(), Vec::with_capacity(lines.len()));
+    for line in lines {
+        add_line(&mut bytes, line);
+        let Ok(end) = u32::try_from(bytes.len()) else {
+            return Delivery::Failed("the event is longer than 4 GiB".to_owned());
+        };
+        spans.push(Span { end, lines: 1, incomplete: false });
+    }
     let era = Place::era_of_log(Path::new(&name_of(start)));
     let place = Place::start_of(era, 0);
-    let cursor = Cursor::unproved(place.advance(bytes.len() as u64, 1));
+    let end = place.advance(bytes.len() as u64, lines.len() as u64);
+    let cursor = Cursor::unproved(end);
     let batch = Batch {
         source: &source,
         log: Some(LogFile { path: &path, cut: None, is_preview: false, time: None }),
         start: place,
         did_rotate: false,
         bytes: &bytes,
-        spans: &[Span { end, lines: 1, incomplete: false }],
+        spans: &spans,
         marks: &[],
         end: &cursor,
     };
-    if !batch.entries().all(|entry| used.listener.is_handled(&entry)) {
+    let handled: Vec<bool> =
+        batch.entries().map(|entry| used.listener.is_handled(&entry)).collect();
+    if !handled.contains(&true) {
         let note = format!("[tripline: {} chose not to take it]\n", start.word);
         return Delivery::Done(note);
     }
     let begin = Begin { source: &source, cursor: None, set_by_hand: false };
     let mut courier =
-        Courier { used, begin, view: View::all(batch), stage: Stage::Listen };
+        Courier { used, begin, view: View::some(batch, &handled), stage: Stage::Listen };
     courier.see_through(until, stop)
 }
 
 /// With one line feed, at its end: otherwise it would be two lines to who reads it.
-fn one_line(line: &str) -> Vec<u8> {
+fn add_line(bytes: &mut Vec<u8>, line: &str) {
     let is_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
-    let mut bytes: Vec<u8> =
-        line.bytes().map(|byte| if is_end(&byte) { b' ' } else { byte }).collect();
+    bytes.extend(line.bytes().map(|byte| if is_end(&byte) { b' ' } else { byte }));
     bytes.push(b'\n');
-    bytes
 }
 
 /// One entry on its way, as a lane would bring it.
@@ -427,7 +432,9 @@ mod tests {
 
     #[test]
     fn a_line_stays_one() {
-        assert_eq!(one_line("a\r\nb\n"), b"a  b \n");
-        assert_eq!(one_line(""), b"\n");
+        let mut bytes = Vec::new();
+        add_line(&mut bytes, "a\r\nb\n");
+        add_line(&mut bytes, "");
+        assert_eq!(bytes, b"a  b \n\n");
     }
 }

@@ -71,7 +71,8 @@ impl Rules {
     pub fn new(setup: Setup) -> Self {
         let now = Timestamp::now();
         let machine = Machine::new(Arc::clone(&setup.set), now);
-        let play = Play::new(machine, Runs::new(setup.set));
+        let mut play = Play::new(machine, Runs::new(setup.set));
+        play.wait_for_more();
         let history = History::default();
         Self {
             feed: Feed::new(&play),
@@ -231,6 +232,8 @@ impl Agenda for Rules {
     }
 
     fn keep(&mut self, number: u64) -> Vec<Kept> {
+        let now = self.now();
+        self.play.hand_on(now, &mut self.deeds);
         let mut kept = self.feed.take_touched();
         kept.append(&mut self.deeds.history.take_fresh());
         let parts = self.play.machine.take_touched();

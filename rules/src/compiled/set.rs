@@ -1,6 +1,6 @@
 //! What can be asked of a set of rules.
 
-use super::{Rule, RuleSet, Trigger, When};
+use super::{ActionKind, Rule, RuleSet, Trigger, When};
 use sha2::{Digest as _, Sha256};
 
 impl RuleSet {
@@ -32,6 +32,23 @@ impl RuleSet {
 }
 
 impl Rule {
+    /// Whether it does nothing but hand lines on as they are, each as it comes: then lines
+    /// that come together are handed on together.
+    pub fn hands_on(&self) -> bool {
+        let is_of_lines = |it: &Trigger| matches!(it, Trigger::Lines { .. });
+        let [action] = self.actions.as_slice() else { return false };
+        matches!(action.kind, ActionKind::Listener { .. })
+            && self.on.iter().all(is_of_lines)
+            && matches!(self.when, When::Each)
+            && self.condition.is_none()
+            && self.unless.is_none()
+            && self.by.is_empty()
+            && self.limit.is_none()
+            && self.quiet.is_none()
+            && self.settle.is_none()
+            && self.on_failure.is_empty()
+    }
+
     /// What it looks at: also for the second event of a pair.
     pub fn triggers(&self) -> impl Iterator<Item = &Trigger> {
         let until = match &self.when {

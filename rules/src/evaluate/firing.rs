@@ -33,6 +33,9 @@ pub struct Firing {
     pub(super) flags: Vec<String>,
     /// How many firings led to it.
     pub depth: u32,
+    /// The lines that are handed on with that of its event, behind it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub more: Vec<String>,
 }
 
 /// Which of a rule's lists of actions.

@@ -46,8 +46,8 @@ pub enum Job {
         listener: &'static str,
         /// Its arguments, without `from`.
         arguments: String,
-        /// The line, or the event as JSON where it is none.
-        line: String,
+        /// The line, or the event as JSON where it is none; and those that go with it.
+        lines: Vec<String>,
     },
     /// Post something.
     Post {
@@ -140,8 +140,10 @@ pub fn render(
             via: via.clone(),
         },
         ActionKind::Listener { listener, arguments } => {
-            let (arguments, line) = (arguments.clone(), line_of(firing));
-            Job::Listener { listener, arguments, line }
+            let arguments = arguments.clone();
+            let mut lines = vec![line_of(firing)];
+            lines.extend_from_slice(&firing.more);
+            Job::Listener { listener, arguments, lines }
         }
         ActionKind::Post { url, headers, body, token } => {
             let headers = pen.pairs("headers", headers)?;

@@ -47,6 +47,10 @@ pub struct Machine {
     pub(super) define: Value,
     /// The flags that are set, and until when.
     pub(super) flags: BTreeMap<String, i64>,
+    /// Which rules do nothing but hand lines on.
+    hands_on: Vec<bool>,
+    /// Lines that these hand on together, with their bytes.
+    pub(super) bundles: BTreeMap<usize, (Firing, usize)>,
     /// By source.
     pub(super) descriptions: BTreeMap<String, Descriptions>,
     /// The latest time that it was given, in milliseconds since 1970.
@@ -70,6 +74,8 @@ impl Machine {
             states: Vec::new(),
             define: jinja(&set.define),
             flags: BTreeMap::new(),
+            hands_on: set.rules.iter().map(Rule::hands_on).collect(),
+            bundles: BTreeMap::new(),
             descriptions: BTreeMap::new(),
             clock: millis(now),
             is_fresh: true,
@@ -117,6 +123,7 @@ impl Machine {
         for hits in hits.of_lines() {
             self.see_line(lines, hits, clock, out);
         }
+        self.close_bundles(out);
     }
 
     /// Finds the lines that rules want, without changing what these remember.
@@ -146,6 +153,19 @@ impl Machine {
         for hit in hits {
             let bytes = &lines.bytes[hit.line.clone()];
             let text = without_end(bytes);
+            if self.hands_on[hit.rule] {
+                let made = |it: &mut Self| {
+                    it.sample(
+                        hit.rule,
+                        hit.role,
+                        if hit.is_whole { text } else { Head::of(text).text },
+                    );
+                    it.line_event(lines, hit.line.start, bytes, clock, out)
+                };
+                let full = self.hand_on(hit.rule, text, made);
+                out.extend(full.map(|it| Output::Fired(Box::new(it))));
+                continue;
+            }
             let text = if hit.is_whole { text } else { Head::of(text).text };
             let wanted = matching::text_of(&set.rules[hit.rule], hit.role);
             let Some(captures) = matching::captures(wanted, text) else { continue };

@@ -278,7 +278,44 @@ impl Machine {
             own: all,
             flags: self.set_flags(),
             depth: seen.depth + 1,
+            more: Vec::new(),
         }
+    }
+
+    /// A line for a rule that [hands lines on](Rule::hands_on): it goes with those that came
+    /// before it.
+    pub(super) fn hand_on(
+        &mut self,
+        number: usize,
+        line: &[u8],
+        event: impl FnOnce(&mut Self) -> Event,
+    ) -> Option<Firing> {
+        let counts = &mut self.states[number].counts;
+        counts.matched += 1;
+        counts.fired += 1;
+        self.touched.rules.insert(number);
+        let Some(bundle) = self.bundles.get_mut(&number) else {
+            let set = Arc::clone(&self.set);
+            let seen = event(self).seen(Map::new());
+            let at = seen.time;
+            let (key, own) = (Key::default(), Map::new());
+            let fired = Fired { what: What::Do, key, seen, own, at, is_timed: false };
+            let firing = self.firing(&set.rules[number], fired);
+            self.bundles.insert(number, (firing, line.len()));
+            return None;
+        };
+        bundle.0.more.push(String::from_utf8_lossy(line).into_owned());
+        bundle.1 += line.len();
+        let is_full =
+            bundle.0.more.len() >= TOGETHER_MAX || bundle.1 >= TOGETHER_BYTES_MAX;
+        let full = if is_full { self.bundles.remove(&number) } else { None };
+        full.map(|(firing, _)| firing)
+    }
+
+    /// What is to be handed on and waits for more.
+    pub fn close_bundles(&mut self, out: &mut Vec<Output>) {
+        let bundles = std::mem::take(&mut self.bundles);
+        out.extend(bundles.into_values().map(|(it, _)| Output::Fired(Box::new(it))));
     }
 
     /// Hands a firing out, unless it is quiet.
@@ -396,5 +433,8 @@ fn text_at(key: &compiled::Key, seen: &Seen) -> Result<String, String> {
     Ok(text)
 }
 
+/// So many lines are handed on together at most, and so many bytes, but for the last line.
+const TOGETHER_MAX: usize = 10_000;
+const TOGETHER_BYTES_MAX: usize = 1 << 20;
 /// The longest value that is told from others, in bytes; of a longer one the beginning.
 const KEY_BYTES_MAX: usize = 1024;

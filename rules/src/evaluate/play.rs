@@ -44,6 +44,8 @@ pub struct Play {
     pub runs: Runs,
     /// What is read happened before: the machine's clock goes with it.
     is_behind: bool,
+    /// Lines that are handed on as they are wait for others.
+    waits_for_more: bool,
     /// Troubles so far.
     notes: u64,
 }
@@ -51,7 +53,7 @@ pub struct Play {
 impl Play {
     /// A machine and the runs of its firings.
     pub const fn new(machine: Machine, runs: Runs) -> Self {
-        Self { machine, runs, is_behind: false, notes: 0 }
+        Self { machine, runs, is_behind: false, waits_for_more: false, notes: 0 }
     }
 
     /// Whether what comes from now on happened before, so that the rules' time is that of
@@ -68,8 +70,26 @@ impl Play {
         self.follow(&mut out, now, with);
         for hits in hits.of_lines() {
             self.machine.see_line(lines, hits, clock, &mut out);
-            self.follow(&mut out, now, with);
+            if !self.waits_for_more {
+                self.machine.close_bundles(&mut out);
+            }
+            if !out.is_empty() {
+                self.follow(&mut out, now, with);
+            }
         }
+    }
+
+    /// From now on lines that a rule only [hands on](crate::compiled::Rule::hands_on) wait
+    /// for others, until [`hand_on`](Self::hand_on).
+    pub const fn wait_for_more(&mut self) {
+        self.waits_for_more = true;
+    }
+
+    /// Hands on what waited for more.
+    pub fn hand_on(&mut self, now: Timestamp, with: &mut dyn Executor) {
+        let mut out = Vec::new();
+        self.machine.close_bundles(&mut out);
+        self.follow(&mut out, now, with);
     }
 
     /// A transaction of a journal.

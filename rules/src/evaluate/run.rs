@@ -253,7 +253,8 @@ impl Runs {
     fn enter(&mut self, name: &str, number: u64, overlap: Overlap) {
         let group = self.groups.entry(name.to_owned()).or_default();
         let waiting = match overlap {
-            Overlap::Parallel(_) => WAITING_MAX,
+            // While too many wait nothing more is read.
+            Overlap::Parallel(_) => usize::MAX,
             Overlap::Queue(most) => most as usize,
             Overlap::Skip => 0,
         };
@@ -563,8 +564,6 @@ fn may_fail_on(firing: &Firing) -> bool {
     firing.what != What::Failure
 }
 
-/// The most runs of one group that wait.
-const WAITING_MAX: usize = 10_000;
 /// With so many runs no more events should be read.
 const RUNS_MAX: usize = 20_000;
 

@@ -16,7 +16,7 @@ use tripline_rules::evaluate::{Job, Outcome, Start};
 
 fn listener(listener: &'static str, arguments: &str, number: usize, line: &str) -> Start {
     let (arguments, line) = (arguments.to_owned(), line.to_owned());
-    start(number, Job::Listener { listener, arguments, line }, LONG)
+    start(number, Job::Listener { listener, arguments, lines: vec![line] }, LONG)
 }
 
 fn forward(to: &str, number: usize, line: &str) -> Start {
