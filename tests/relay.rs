@@ -4,5 +4,6 @@ mod crashes; // the receiver dies, or loses power, at every operation on its fil
 mod identity; // keys, certificates, strangers
 mod kills; // both are killed again and again, at full speed
 mod pair; // a sender, a receiver, and the network between them
+mod rollback; // brought back from a snapshot
 mod rotation; // what is received is rotated by logrotate
 mod trouble; // full disks, stopped receivers, cursors moved by hand

@@ -14,6 +14,13 @@
 //! the file once, whatever was cut or killed whenever. Bytes that were written and
 //! not committed come again and are written once more to where they already are.
 //!
+//! A place tells the receiver what it has only as long as neither of them was brought
+//! back from an older state. So both keep a **tie**, a number that the sender draws
+//! and writes down, and then sends, with each connection and each second in which it
+//! sends something. The receiver commits it with the places that follow, and says at
+//! the next connection which one it has. If that is neither the last one that the
+//! sender has drawn nor the one before, it sends nothing more than why.
+//!
 //! * [`wire`]: the frames, encoded and decoded; pure.
 //! * [`greeting`]: the first bytes of a connection, before any encryption.
 //! * [`link`]: a connection of frames, plain or over TLS, that never blocks.

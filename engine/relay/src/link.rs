@@ -75,14 +75,7 @@ impl Link {
         mut tls: Option<Connection>,
         timeout: Duration,
     ) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        sockopt::set_socket_keepalive(&stream, true)?;
-        sockopt::set_tcp_keepidle(&stream, KEEPALIVE_IDLE)?;
-        sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_INTERVAL)?;
-        sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_PROBES)?;
-        let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
-        sockopt::set_tcp_user_timeout(&stream, milliseconds)?;
+        set_up(&stream, timeout)?;
         if let Some(tls) = &mut tls {
             tls.set_buffer_limit(None);
         }
@@ -347,6 +340,24 @@ impl Link {
         // When it fails, the other side drops what it gets twice.
         _ = sockopt::set_socket_linger(&self.stream, Some(Duration::ZERO));
     }
+}
+
+/// Sets up a socket that never blocks, sends at once, and notices when nobody is there
+/// any more: `timeout` is how long what is sent may stay without an acknowledgement of
+/// the other side's system.
+///
+/// # Errors
+///
+/// As the system says.
+pub fn set_up(stream: &TcpStream, timeout: Duration) -> io::Result<()> {
+    stream.set_nonblocking(true)?;
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_IDLE)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
+    let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+    Ok(sockopt::set_tcp_user_timeout(stream, milliseconds)?)
 }
 
 /// Decrypts what has come; `None` when the other side has closed the connection.

@@ -23,7 +23,7 @@ pub const TEXT_BYTES_MAX: usize = 32 * 1024;
 /// No connection names more sources and logs.
 pub const OPENED_MAX: u32 = 65_536;
 /// The version of the protocol that is spoken here.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// The body is compressed: its length when it is not (4 bytes), and the deflated rest.
 const DEFLATED: u8 = 1;
@@ -50,6 +50,18 @@ impl fmt::Display for At {
     }
 }
 
+/// What a receiver keeps beside the places of a sender, and a sender beside what it
+/// knows of the receiver. When they differ, one of them was brought back from an
+/// older state, and places mean nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tie {
+    /// The file in which the sender keeps it: drawn with all incarnations in it.
+    /// Not 0.
+    pub file: u64,
+    /// Drawn again and again. Not 0.
+    pub number: u64,
+}
+
 /// One frame, with what is long borrowed from the body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame<'a> {
@@ -68,12 +80,19 @@ pub enum Frame<'a> {
     Gap(Gap<'a>),
     /// Is somebody there?
     Ping,
+    /// What is sent from here on belongs to this tie: the first of a connection, and
+    /// now and then another. Counted.
+    Tie(Tie),
     /// The receiver's first: go on.
     Welcome {
         /// [`VERSION`] of the receiver.
         version: u16,
+        /// Who it is: the number of its database.
+        receiver: u64,
+        /// The last tie of this stream that is on its disk.
+        tie: Option<Tie>,
     },
-    /// The receiver will not, or cannot go on; says why, and ends the connection.
+    /// One of them will not, or cannot go on; says why, and ends the connection.
     Refused(&'a str),
     /// So many counted frames, from the first on, are on the receiver's disk.
     Settled(u64),
@@ -258,6 +277,7 @@ impl<'a> Frame<'a> {
             Self::Run(_) => 3,
             Self::Gap(_) => 4,
             Self::Ping => 5,
+            Self::Tie(_) => 6,
             Self::Welcome { .. } => 33,
             Self::Refused(_) => 34,
             Self::Settled(_) => 35,
@@ -294,8 +314,14 @@ impl<'a> Frame<'a> {
                 gap.to.write(out);
                 gap.text
             }
-            Self::Welcome { version } => {
+            Self::Tie(tie) => {
+                tie.write(out);
+                &[]
+            }
+            Self::Welcome { version, receiver, tie } => {
                 out.extend_from_slice(&version.to_le_bytes());
+                out.extend_from_slice(&receiver.to_le_bytes());
+                tie.unwrap_or(Tie { file: 0, number: 0 }).write(out);
                 &[]
             }
             Self::Refused(why) => why.as_bytes(),
@@ -354,7 +380,12 @@ impl<'a> Frame<'a> {
                 text: fields.rest(TEXT_BYTES_MAX)?,
             }),
             5 => Self::Ping,
-            33 => Self::Welcome { version: fields.u16()? },
+            6 => Self::Tie(fields.tie()?.ok_or(WireError::Body("a tie"))?),
+            33 => Self::Welcome {
+                version: fields.u16()?,
+                receiver: fields.u64()?,
+                tie: fields.tie()?,
+            },
             34 => Self::Refused(text(fields.rest(TEXT_BYTES_MAX)?)?),
             35 => Self::Settled(fields.u64()?),
             36 => Self::Alive,
@@ -371,6 +402,13 @@ impl At {
         for number in [self.era, self.sequence, self.offset] {
             out.extend_from_slice(&number.to_le_bytes());
         }
+    }
+}
+
+impl Tie {
+    fn write(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.file.to_le_bytes());
+        out.extend_from_slice(&self.number.to_le_bytes());
     }
 }
 
@@ -422,6 +460,15 @@ impl<'a> Fields<'a> {
         if is_fine { Ok(at) } else { Err(WireError::Body("a place")) }
     }
 
+    /// Zeros stand for none.
+    fn tie(&mut self) -> Result<Option<Tie>, WireError> {
+        match (self.u64()?, self.u64()?) {
+            (0, 0) => Ok(None),
+            (0, _) | (_, 0) => Err(WireError::Body("a tie")),
+            (file, number) => Ok(Some(Tie { file, number })),
+        }
+    }
+
     fn rest(&mut self, max: usize) -> Result<&'a [u8], WireError> {
         let rest = std::mem::take(&mut self.0);
         if rest.len() <= max { Ok(rest) } else { Err(WireError::Body("too long")) }
@@ -451,6 +498,14 @@ pub fn is_name(text: &str) -> bool {
         && !text.starts_with('.')
         && text.bytes().all(fine)
 }
+
+/// What the other side says, as it may be shown to people: a line, not too long.
+pub fn printable(text: &str) -> String {
+    let shown = text.chars().take(SHOWN_CHARS_MAX);
+    shown.map(|c| if c.is_control() { '?' } else { c }).collect()
+}
+
+const SHOWN_CHARS_MAX: usize = 1000;
 
 fn crc(parts: &[&[u8]]) -> u32 {
     let mut crc = crc32fast::Hasher::new();

@@ -103,7 +103,9 @@ same file: behind the last line of a rotated file, and behind one that was cut a
 bound, one is written, and noted in \"gaps.jsonl\". A line that is shown before it is \
 finished is not sent. At most 32 MiB and a batch are under way. When a person moves the \
 cursor back, or when our own state is lost, what comes again is wanted again and appended \
-again. Two listeners of one peer have folders of their own. A receiver that says nothing \
+again. A sender that was brought back from a snapshot, or is a copy of another, sends nothing \
+and says which file to remove: new lines in old places would be dropped. Two listeners of \
+one peer have folders of their own. A receiver that says nothing \
 for `acknowledge_timeout` is given up and called again; what it cannot keep (a full disk) \
 it says, and it is tried again. `peer` is who we are there, this machine's name unless \
 given. `shared_key` is a file of mode 0600 with 64 hexadecimal digits (`openssl rand -hex \

@@ -5,16 +5,19 @@
 //! settled is lost to us: the lane goes back and sends it again, and the receiver
 //! knows what it has. `relay/call.rs` gets a connection, `relay/wire.rs` counts what
 //! goes over it, `relay/incarnation.rs` remembers when what came before means
-//! nothing any more.
+//! nothing any more, `relay/chain.rs` whether we and the receiver belong together.
 
 mod call;
+mod chain;
 mod incarnation;
 mod wire;
 
 use super::Settings;
 use super::dial::{Dialer, Pace};
 use super::target::Target;
+use call::Entered;
 pub(super) use call::{Caller, Identity};
+use chain::With;
 use incarnation::Incarnations;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -22,14 +25,15 @@ use std::time::{Duration, Instant};
 use tripline_api::{
     Begin, Cursor, Flushed, Gap, ListenError, Listener, SourceId, View, write_gap,
 };
-use tripline_relay::link::Link;
 use tripline_relay::wire::{At, RUN_BYTES_MAX, Run, TEXT_BYTES_MAX};
 use wire::{End, Wire};
 
 /// The listener.
 pub(super) struct Relay {
     settings: Settings,
-    dialer: Dialer<Link>,
+    /// Who we are at the receiver.
+    peer: String,
+    dialer: Dialer<Entered>,
     wire: Option<Wire>,
     incarnations: Incarnations,
     /// Everything that was sent at the last flush, until that is settled.
@@ -162,11 +166,12 @@ impl Relay {
         settings: Settings,
     ) -> Self {
         let timeout = settings.acknowledge_timeout;
-        let pace = Pace::new(settings.first_pause);
+        let (pace, peer) = (Pace::new(settings.first_pause), caller.peer.clone());
         let connect =
             move |to: &Target| caller.call(to, settings.connect_timeout, timeout);
         Self {
             settings,
+            peer,
             dialer: Dialer::new(to, connect, pace),
             wire: None,
             incarnations: Incarnations::new(state),
@@ -188,21 +193,44 @@ impl Relay {
             return Err(self.end(end));
         }
         let timeout = self.settings.acknowledge_timeout;
-        let wire = match &mut self.wire {
+        let wire = match self.wire.take() {
             Some(wire) => wire,
             None => {
-                let link = self.dialer.dial(until).map_err(ListenError::Retry)?;
-                self.wire.insert(Wire::new(link, timeout))
+                let entered = self.dialer.dial(until).map_err(ListenError::Retry)?;
+                self.fitting(Wire::new(entered, timeout))?
             }
         };
-        match wire.make_room(until) {
-            Ok(true) => Ok(()),
+        match self.wire.insert(wire).make_room(until) {
+            Ok(true) => self.tie(),
             Ok(false) => Err(ListenError::Retry(format!(
                 "the receiver at {} has not yet confirmed what it was sent",
                 self.dialer.target()
             ))),
             Err(end) => Err(self.end(end)),
         }
+    }
+
+    /// The connection, if the receiver knows us as we are.
+    fn fitting(&mut self, wire: Wire) -> Result<Wire, ListenError> {
+        let with = With { receiver: wire.receiver(), peer: self.peer.clone() };
+        let Err(why) = self.incarnations.fits(&with, wire.has()) else {
+            return Ok(wire);
+        };
+        let why = format!("cannot forward to {}: {why}", self.dialer.target());
+        wire.refuse(&why);
+        self.dialer.ended(why.clone());
+        Err(ListenError::Retry(why))
+    }
+
+    /// Says what the next frames belong to, unless that was said.
+    fn tie(&mut self) -> Result<(), ListenError> {
+        let Some(wire) = self.wire.as_mut().filter(|wire| wire.wants_tie()) else {
+            return Ok(());
+        };
+        let with = With { receiver: wire.receiver(), peer: self.peer.clone() };
+        let tie = self.incarnations.next_tie(&with, wire.has());
+        let sent = wire.tie(tie.map_err(ListenError::Retry)?);
+        sent.map_err(|end| self.end(end))
     }
 
     /// The connection is over.

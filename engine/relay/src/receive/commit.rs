@@ -85,7 +85,9 @@ impl Committer {
         let job = Job { files, changes, done, waker: waker.clone() };
         let jobs = lock(&self.jobs).clone();
         // When the thread is gone, so is the other end of the answer.
-        _ = jobs.map(|jobs| jobs.send(job));
+        if let Some(jobs) = jobs {
+            _ = jobs.send(job);
+        }
         answer
     }
 

@@ -5,7 +5,7 @@ use super::files::{Opened, Output, Wrote};
 use super::names;
 use super::places::{self, LineEnd, Reached, Step};
 use super::store::{Changes, Key};
-use crate::wire::{At, Frame, Gap, Open, Run};
+use crate::wire::{At, Frame, Gap, Open, Run, Tie};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,6 +36,10 @@ pub(super) struct Desk {
     submitted: u64,
     /// Bytes since the last commit began.
     unsynced: usize,
+    /// The connection has said what its places belong to.
+    is_tied: bool,
+    /// What it has said of that since the last commit began.
+    tie: Option<Tie>,
     pending: Option<Pending>,
 }
 
@@ -79,6 +83,8 @@ impl Desk {
             counted: 0,
             submitted: 0,
             unsynced: 0,
+            is_tied: false,
+            tie: None,
             pending: None,
         }
     }
@@ -90,6 +96,14 @@ impl Desk {
     /// Why not, in words for both sides.
     pub(super) fn take(&mut self, frame: &Frame<'_>) -> Result<bool, String> {
         match frame {
+            Frame::Open(_) | Frame::Run(_) | Frame::Gap(_) if !self.is_tied => {
+                return Err("it did not say what its lines belong to".to_owned());
+            }
+            Frame::Tie(tie) => {
+                self.tie = Some(*tie);
+                self.is_tied = true;
+                self.counted += 1;
+            }
             Frame::Open(open) => self.open(open)?,
             Frame::Run(run) => self.run(run)?,
             Frame::Gap(gap) => self.gap(gap)?,
@@ -271,7 +285,7 @@ impl Desk {
             && let Some((_, length)) = output.state()
         {
             let files = vec![(output.key.clone(), length)];
-            store.commit([&Changes { reached: Vec::new(), files }].into_iter())?;
+            store.commit([&Changes { files, ..Changes::default() }].into_iter())?;
         }
         drop(store);
         if opened == Opened::Foreign {
@@ -359,7 +373,9 @@ impl Desk {
         if self.pending.is_some() || !has_something {
             return;
         }
-        let mut changes = Changes::default();
+        let named = |tie| (self.peer.clone(), self.stream.clone(), tie);
+        let mut changes =
+            Changes { tie: self.tie.take().map(named), ..Changes::default() };
         for index in std::mem::take(&mut self.moved) {
             let opened = &self.opened[index];
             if let Some(reached) = opened.reached {

@@ -356,6 +356,7 @@ fn converse(
     match end {
         End::Link(LinkError::Closed) | End::Stopped => Ok(()),
         End::Link(error) => Err(error.to_string()),
+        End::Left(why) => Err(format!("it says: {why}")),
         End::Refused(why) => {
             session::refuse(&mut link, &why);
             Err(why)
@@ -377,7 +378,15 @@ fn enter(link: &mut Link, peer: &str, stream: &str, shared: &Arc<Shared>) -> End
              name, give one of them another `peer`"
         ));
     };
-    if let Err(error) = link.send(&Frame::Welcome { version: VERSION }) {
+    // Nobody else writes for this stream from here on.
+    let store = shared.committer.store();
+    let (receiver, tie) = (store.number(), store.tie(peer, stream));
+    drop(store);
+    let welcome = match tie {
+        Ok(tie) => Frame::Welcome { version: VERSION, receiver, tie },
+        Err(why) => return End::Refused(why),
+    };
+    if let Err(error) = link.send(&welcome) {
         return End::Link(error);
     }
     let to = shared.settings.to.clone();

@@ -4,7 +4,7 @@ use super::commit::Waker;
 use super::desk::Desk;
 use super::server::Shared;
 use crate::link::{Link, LinkError};
-use crate::wire::{Frame, NAME_BYTES_MAX, VERSION};
+use crate::wire::{Frame, NAME_BYTES_MAX, VERSION, printable};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::{Duration, Instant};
@@ -33,6 +33,8 @@ pub(super) enum End {
     Link(LinkError),
     /// We do not go on: the sentence is for both sides.
     Refused(String),
+    /// The sender does not go on, and said why.
+    Left(String),
     /// The receiver is told to stop.
     Stopped,
 }
@@ -186,6 +188,9 @@ fn take(link: &mut Link, desk: &mut Desk) -> Result<(bool, bool), End> {
     for _ in 0..READS_MAX {
         while desk.unsynced() < UNSYNCED_BYTES_MAX {
             let Some(frame) = link.take()? else { break };
+            if let Frame::Refused(why) = frame {
+                return Err(End::Left(printable(why)));
+            }
             is_asked |= frame == Frame::Ping;
             if !desk.take(&frame).map_err(End::Refused)? {
                 return Err(End::Refused(

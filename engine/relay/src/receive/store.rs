@@ -4,7 +4,7 @@
 //! synced before. It is on the disk when [`Store::commit`] returns.
 
 use super::places::{LineEnd, Reached};
-use crate::wire::At;
+use crate::wire::{At, Tie};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -16,6 +16,7 @@ use std::time::Duration;
 pub(super) struct Store {
     connection: Connection,
     file: PathBuf,
+    number: u64,
 }
 
 /// Which log of whom: of a journal the path is empty.
@@ -47,10 +48,15 @@ pub(super) struct Changes {
     pub(super) reached: Vec<(Key, u64, Reached)>,
     /// How long files are, by their path below the receiver's folder.
     pub(super) files: Vec<(String, Length)>,
+    /// The tie that these places belong to, if it is another: of whom, and of which
+    /// of his listeners.
+    pub(super) tie: Option<(String, String, Tie)>,
 }
 
 const FILE: &str = "relay.db";
-const VERSION: i64 = 1;
+/// From nothing to the newest version, one step each.
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("ties.sql")];
+const VERSION: i64 = MIGRATIONS.len() as i64;
 /// Nobody else uses the database, but for people who look at it.
 const BUSY_MAX: Duration = Duration::from_secs(5);
 
@@ -84,13 +90,35 @@ impl Store {
         let verdict: Result<String, _> =
             connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0));
         match verdict.as_deref() {
-            Ok("ok") => Ok(Self { connection, file }),
+            Ok("ok") => {
+                let number = connection.query_row(NUMBER, [], |row| number(row, 0));
+                let number = number.map_err(|error| failed(&error))?;
+                Ok(Self { connection, file, number })
+            }
             Ok(what) => Err(failed(&format_args!(
                 "it is damaged ({what}). Move it away, and what senders have not settled may \
                  come once more; an older copy from a backup does no better"
             ))),
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// The number of the database, which no other one has.
+    pub(super) const fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The last tie of a stream.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    pub(super) fn tie(&self, peer: &str, stream: &str) -> Result<Option<Tie>, String> {
+        let row = self
+            .connection
+            .prepare_cached(TIE)
+            .and_then(|mut query| query.query_row([peer, stream], read_tie).optional());
+        row.map_err(|error| self.cannot("read", &error))
     }
 
     /// How far a log came, under this incarnation.
@@ -192,6 +220,13 @@ impl Store {
     }
 }
 
+const NUMBER: &str = "SELECT number FROM receiver";
+const TIE: &str = "SELECT file, number FROM tie WHERE peer = ?1 AND stream = ?2";
+
+fn read_tie(row: &rusqlite::Row<'_>) -> rusqlite::Result<Tie> {
+    Ok(Tie { file: number(row, 0)?, number: number(row, 1)? })
+}
+
 /// Numbers are kept with a sign.
 fn number(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<u64> {
     row.get(at).map(i64::cast_unsigned)
@@ -204,9 +239,12 @@ fn prepare(connection: &mut Connection) -> rusqlite::Result<i64> {
     let version = |connection: &Connection| {
         connection.pragma_query_value(None, "user_version", |row| row.get(0))
     };
-    if version(connection)? == 0_i64 {
+    let found: i64 = version(connection)?;
+    if (0..VERSION).contains(&found) {
         let transaction = connection.transaction()?;
-        transaction.execute_batch(include_str!("schema.sql"))?;
+        for step in MIGRATIONS.iter().skip(found as usize) {
+            transaction.execute_batch(step)?;
+        }
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
     }
@@ -237,7 +275,28 @@ fn find_folder(
     Ok(None)
 }
 
+/// Places of a sender that has another file now mean nothing any more, also when it
+/// should come back with the old one.
+fn write_tie(
+    transaction: &Transaction<'_>,
+    (peer, stream, tie): &(String, String, Tie),
+) -> rusqlite::Result<()> {
+    let before = transaction.query_row(TIE, [peer, stream], read_tie).optional()?;
+    if before.is_none_or(|before| before.file != tie.file) {
+        let forget = "DELETE FROM reached WHERE peer = ?1 AND stream = ?2";
+        transaction.execute(forget, [peer, stream])?;
+    }
+    transaction.execute(
+        "INSERT OR REPLACE INTO tie (peer, stream, file, number) VALUES (?1, ?2, ?3, ?4)",
+        params![peer, stream, tie.file.cast_signed(), tie.number.cast_signed()],
+    )?;
+    Ok(())
+}
+
 fn write(transaction: &Transaction<'_>, changes: &Changes) -> rusqlite::Result<()> {
+    if let Some(tie) = &changes.tie {
+        write_tie(transaction, tie)?;
+    }
     let mut insert = transaction.prepare_cached(
         "INSERT OR REPLACE INTO reached
             (peer, stream, source, log, incarnation, era, sequence, place, line_end, gap_noted)
@@ -286,6 +345,7 @@ mod tests {
         let changes = Changes {
             reached: vec![(key("a"), u64::MAX, reached)],
             files: vec![("web1/auth/x".into(), length)],
+            tie: None,
         };
         store.commit([&changes].into_iter()).unwrap();
         drop(store);
@@ -295,6 +355,65 @@ mod tests {
         assert_eq!(store.reached(&key("b"), u64::MAX).unwrap(), None, "another stream");
         assert_eq!(store.length("web1/auth/x").unwrap(), Some(length));
         assert_eq!(store.length("web1/auth/y").unwrap(), None);
+    }
+
+    #[test]
+    fn places_go_with_the_file_of_their_tie() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut store = Store::open(scratch.path()).unwrap();
+        let reached =
+            Reached { at: At::default(), line: LineEnd::Whole, gap_noted: true };
+        let commit = |store: &mut Store, tie, streams: &[&str]| {
+            let reached = streams.iter().map(|it| (key(it), 1, reached)).collect();
+            let tie = Some(("web1".to_owned(), "a".to_owned(), tie));
+            let changes = Changes { reached, files: Vec::new(), tie };
+            store.commit([&changes].into_iter()).unwrap();
+        };
+        let there = |store: &Store| {
+            ["a", "b"].map(|it| store.reached(&key(it), 1).unwrap().is_some())
+        };
+        assert_eq!(store.tie("web1", "a").unwrap(), None);
+        let first = Tie { file: u64::MAX, number: 1 };
+        commit(&mut store, first, &["a", "b"]);
+        let next = Tie { number: u64::MAX, ..first };
+        commit(&mut store, next, &[]);
+        assert_eq!(there(&store), [true, true], "the same file");
+        let number = store.number();
+        drop(store);
+        let mut store = Store::open(scratch.path()).unwrap();
+        assert_eq!(store.tie("web1", "a").unwrap(), Some(next));
+        assert_eq!(store.tie("web1", "b").unwrap(), None);
+        assert_eq!(store.number(), number);
+        commit(&mut store, Tie { file: 7, number: 1 }, &[]);
+        assert_eq!(there(&store), [false, true], "another one");
+        let other = tempfile::tempdir().unwrap();
+        assert_ne!(Store::open(other.path()).unwrap().number(), number);
+    }
+
+    #[test]
+    fn an_older_database_goes_on() {
+        let scratch = tempfile::tempdir().unwrap();
+        let connection = Connection::open(scratch.path().join(FILE)).unwrap();
+        connection.execute_batch(MIGRATIONS[0]).unwrap();
+        connection.pragma_update(None, "user_version", 1).unwrap();
+        let row =
+            "INSERT INTO reached VALUES ('web1', 'a', 'auth', x'2fff', 1, 0, 0, 9, 0, 0)";
+        connection.execute_batch(row).unwrap();
+        drop(connection);
+        let store = Store::open(scratch.path()).unwrap();
+        let at = At { era: 0, sequence: 0, offset: 9 };
+        assert_eq!(store.reached(&key("a"), 1).unwrap().unwrap().at, at);
+        assert_eq!(store.tie("web1", "a").unwrap(), None);
+    }
+
+    #[test]
+    fn a_newer_database_is_left_alone() {
+        let scratch = tempfile::tempdir().unwrap();
+        let store = Store::open(scratch.path()).unwrap();
+        store.connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        drop(store);
+        let why = Store::open(scratch.path()).unwrap_err();
+        assert!(why.contains("use the program that made it"), "{why}");
     }
 
     #[test]

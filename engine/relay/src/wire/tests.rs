@@ -44,7 +44,9 @@ fn every_kind_comes_back() {
         Frame::Open(Open { log: None, ..open }),
         Frame::Gap(Gap { index: 1, to: at, text: b"{}\n" }),
         Frame::Ping,
-        Frame::Welcome { version: 9 },
+        Frame::Tie(Tie { file: 1, number: u64::MAX }),
+        Frame::Welcome { version: 9, receiver: u64::MAX, tie: None },
+        Frame::Welcome { version: 9, receiver: 0, tie: Some(Tie { file: 7, number: 1 }) },
         Frame::Refused("no \u{e9}"),
         Frame::Settled(u64::MAX),
         Frame::Alive,
@@ -130,6 +132,38 @@ fn hostile_names_and_places_are_refused() {
             Err(WireError::Body("a place"))
         );
     }
+}
+
+#[test]
+fn half_a_tie_is_none() {
+    let numbers = |numbers: &[u64]| -> Vec<u8> {
+        numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
+    };
+    let welcome =
+        |tie: &[u64]| [&2_u16.to_le_bytes()[..], &[0; 8], &numbers(tie)].concat();
+    for (kind, body) in [
+        (6, numbers(&[0, 0])),
+        (6, numbers(&[0, 1])),
+        (6, numbers(&[1, 0])),
+        (6, numbers(&[1])),
+        (6, numbers(&[1, 2, 3])),
+        (33, welcome(&[0, 1])),
+        (33, welcome(&[1, 0])),
+        (33, welcome(&[1])),
+        (33, 1_u16.to_le_bytes().to_vec()),
+    ] {
+        let bytes = Head::seal(kind, 0, &body);
+        let head = Head::read(&bytes).unwrap().unwrap();
+        let mut room = Vec::new();
+        let read = head.body(&bytes[HEAD_BYTES..], &mut room);
+        assert!(matches!(read, Err(WireError::Body(_))), "{kind} {body:?}: {read:?}");
+    }
+}
+
+#[test]
+fn what_others_say_is_a_line() {
+    assert_eq!(printable("no\n\x1b[1m"), "no??[1m");
+    assert_eq!(printable(&"\u{e9}".repeat(5000)).chars().count(), SHOWN_CHARS_MAX);
 }
 
 proptest! {

@@ -1,7 +1,6 @@
 //! Getting a connection to a receiver that is the one that was meant, and to be let
 //! in by it.
 
-use super::wire::printable;
 use crate::forward::dial::connect_tcp;
 use crate::forward::target::Target;
 use crate::forward::tls::Tls;
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 use tripline_relay::greeting::{Greeting, Proof};
 use tripline_relay::key::SharedKey;
 use tripline_relay::link::{Link, LinkError, shake_hands};
-use tripline_relay::wire::{Frame, VERSION};
+use tripline_relay::wire::{Frame, Tie, VERSION, printable};
 
 /// How we prove who we are, and the receiver who it is.
 #[derive(Clone, Debug)]
@@ -35,6 +34,15 @@ pub(in crate::forward) struct Caller {
     pub(in crate::forward) compress: bool,
 }
 
+/// A connection that was let in.
+pub(in crate::forward) struct Entered {
+    pub(super) link: Link,
+    /// The number of the receiver's database.
+    pub(super) receiver: u64,
+    /// What it has of us.
+    pub(super) tie: Option<Tie>,
+}
+
 /// A receiver may wait for the end of our last connection before it lets us in.
 const WELCOME_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -54,7 +62,7 @@ impl Caller {
         to: &Target,
         timeout: Duration,
         stalled: Duration,
-    ) -> Result<Link, String> {
+    ) -> Result<Entered, String> {
         let failed = |why: String| format!("cannot forward to {to}: {why}");
         // What is wrong here is found before anybody is called.
         let (proof, tls) = self.prepare(to).map_err(failed)?;
@@ -68,11 +76,11 @@ impl Caller {
             None => None,
         };
         let mut link = Link::new(stream, tls, stalled).map_err(broke)?;
-        self.enter(&mut link).map_err(failed)?;
+        let (receiver, tie) = self.enter(&mut link).map_err(failed)?;
         if self.compress {
             link.deflate();
         }
-        Ok(link)
+        Ok(Entered { link, receiver, tie })
     }
 
     fn prepare(&self, to: &Target) -> Result<(Proof, Option<Secure>), String> {
@@ -117,13 +125,15 @@ impl Caller {
 
     /// In TLS the receiver may say that it does not know us when for us everything
     /// is fine.
-    fn enter(&self, link: &mut Link) -> Result<(), String> {
+    fn enter(&self, link: &mut Link) -> Result<(u64, Option<Tie>), String> {
         let hello = Frame::Hello { version: VERSION, stream: &self.stream };
         let until = Instant::now() + WELCOME_TIMEOUT;
         link.send(&hello).map_err(|error| self.why_no_entry(error))?;
         loop {
             match link.take().map_err(|error| self.why_no_entry(error))? {
-                Some(Frame::Welcome { version: VERSION }) => return Ok(()),
+                Some(Frame::Welcome { version: VERSION, receiver, tie }) => {
+                    return Ok((receiver, tie));
+                }
                 Some(Frame::Welcome { .. }) => return Err(OTHER.to_owned()),
                 Some(Frame::Refused(why)) => {
                     return Err(format!("it says: {}", printable(why)));

@@ -3,23 +3,32 @@
 //! A receiver drops what comes again by its place. When a person moves the cursor
 //! back, what comes again is wanted again; and when our own directory is gone, places
 //! begin anew and are others than those that it knows. So each source has an
-//! incarnation: a number drawn at random, that is kept as long as neither happens.
+//! incarnation: a number drawn at random, that is kept as long as neither happens. In
+//! the same file is what ties us to receivers (`chain.rs`), since both begin with it.
 
+use super::chain::{Chains, With, draw};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::hash::{BuildHasher as _, RandomState};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 use tripline_api::{Begin, SourceId};
+use tripline_relay::wire::Tie;
 
 /// The incarnations of all sources, in a file.
 pub(super) struct Incarnations {
     directory: PathBuf,
     /// `None` before the first source.
-    known: Option<BTreeMap<String, Incarnation>>,
+    known: Option<Kept>,
+}
+
+/// What is in the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    ties: Chains,
+    sources: BTreeMap<String, Incarnation>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,11 +62,8 @@ impl Incarnations {
         let place =
             begin.cursor.map_or_else(|| "-".to_owned(), |it| it.place.id().to_string());
         let by_hand = begin.set_by_hand.then_some(place);
-        let mut known = match &self.known {
-            Some(known) => known.clone(),
-            None => self.load()?,
-        };
-        let before = known.get(source).cloned();
+        let mut known = self.known()?;
+        let before = known.sources.get(source).cloned();
         // Without a cursor the engine's state is lost, unless it never had one.
         let is_fresh = begin.cursor.is_none();
         let is_same = match &before {
@@ -74,7 +80,7 @@ impl Incarnations {
         };
         let now = Incarnation { number, by_hand, is_fresh };
         if before.as_ref() != Some(&now) {
-            known.insert(source.to_owned(), now);
+            known.sources.insert(source.to_owned(), now);
             self.save(&known)?;
         }
         self.known = Some(known);
@@ -83,8 +89,56 @@ impl Incarnations {
 
     /// The incarnation of a source that has begun.
     pub(super) fn of(&self, source: &SourceId) -> u64 {
-        let known = self.known.as_ref().and_then(|known| known.get(source.as_str()));
+        let known = self.known.as_ref();
+        let known = known.and_then(|known| known.sources.get(source.as_str()));
         known.map_or(0, |known| known.number)
+    }
+
+    /// Whether a receiver that has this tie knows us as we are.
+    ///
+    /// # Errors
+    ///
+    /// Why not, and what to do.
+    pub(super) fn fits(&self, with: &With, has: Option<Tie>) -> Result<(), String> {
+        if self.known()?.ties.fits(with, has) {
+            return Ok(());
+        }
+        let path = self.directory.join(FILE);
+        let (path, peer) = (path.display(), &with.peer);
+        Err(format!(
+            "{path} and what the receiver knows of us do not fit together: this machine was \
+             brought back from an older state (a snapshot, a backup, a copy of a machine), or \
+             the receiver was, or another machine sends as {peer:?} too. Nothing is sent: new \
+             lines would be dropped there as old ones. If two send as {peer:?}, give one of \
+             them another `peer`. Else stop this Tripline, remove that file and start it again: \
+             it goes on from its place, and some lines may be there twice. What a receiver has \
+             lost that was brought back comes when `tripline where --set` moves the place back"
+        ))
+    }
+
+    /// What is to be sent to a receiver that fits, and has this on its disk, before
+    /// anything else. It is on our disk.
+    ///
+    /// # Errors
+    ///
+    /// In words.
+    pub(super) fn next_tie(
+        &mut self,
+        with: &With,
+        has: Option<Tie>,
+    ) -> Result<Tie, String> {
+        let before = self.known()?;
+        let mut known = before.clone();
+        let tie = known.ties.next(with, has);
+        if known != before
+            && let Err(why) = self.save(&known)
+        {
+            // With a full disk, what goes over the network need not stop: it keeps the
+            // last tie. Without one it has to.
+            return has.filter(|has| before.ties.is_last(with, *has)).ok_or(why);
+        }
+        self.known = Some(known);
+        Ok(tie)
     }
 
     /// The engine has stored that something was settled of these sources. What a
@@ -100,7 +154,8 @@ impl Incarnations {
     ) -> Result<(), String> {
         let Some(before) = &self.known else { return Ok(()) };
         let mut known = before.clone();
-        for (source, known) in known.iter_mut().filter(|(it, _)| settled.contains(*it)) {
+        let sources = known.sources.iter_mut();
+        for (source, known) in sources.filter(|(it, _)| settled.contains(*it)) {
             known.is_fresh = false;
             if !but.contains(source) {
                 known.by_hand = None;
@@ -113,16 +168,29 @@ impl Incarnations {
         Ok(())
     }
 
-    fn load(&self) -> Result<BTreeMap<String, Incarnation>, String> {
+    fn known(&self) -> Result<Kept, String> {
+        match &self.known {
+            Some(known) => Ok(known.clone()),
+            None => self.load(),
+        }
+    }
+
+    fn load(&self) -> Result<Kept, String> {
+        let new = || Kept { ties: Chains::new(), sources: BTreeMap::new() };
         let path = self.directory.join(FILE);
         let text = match fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Ok(BTreeMap::new());
+                return Ok(new());
             }
             text => {
                 text.map_err(|error| format!("cannot read {}: {error}", path.display()))?
             }
         };
+        // Of before there were ties: all incarnations are drawn anew with them, since it
+        // may be an old copy.
+        if serde_json::from_slice::<BTreeMap<String, Incarnation>>(&text).is_ok() {
+            return Ok(new());
+        }
         serde_json::from_slice(&text).map_err(|error| {
             format!(
                 "{} cannot be understood ({error}): move it away, and some entries may come \
@@ -133,7 +201,7 @@ impl Incarnations {
     }
 
     /// It is on the disk when this returns.
-    fn save(&self, known: &BTreeMap<String, Incarnation>) -> Result<(), String> {
+    fn save(&self, known: &Kept) -> Result<(), String> {
         let path = self.directory.join(FILE);
         let new = self.directory.join("relay.json.new");
         let text = serde_json::to_vec(known).unwrap_or_default();
@@ -151,11 +219,6 @@ impl Incarnations {
             format!("cannot write {}: {error}", path.display())
         })
     }
-}
-
-/// A number that was not there before.
-fn draw() -> u64 {
-    RandomState::new().hash_one((SystemTime::now(), std::process::id()))
 }
 
 #[cfg(test)]
@@ -198,6 +261,72 @@ mod tests {
         fs::remove_file(scratch.path().join(FILE)).unwrap();
         let (is_new, fourth, _) = start(false);
         assert!(is_new && fourth != third);
+    }
+
+    fn with() -> With {
+        With { receiver: 1, peer: "web1".to_owned() }
+    }
+
+    #[test]
+    fn a_tie_is_on_the_disk_before_it_is_sent() {
+        let scratch = tempfile::tempdir().unwrap();
+        let again = || Incarnations::new(scratch.path());
+        let mut all = again();
+        let first = all.next_tie(&with(), None).unwrap();
+        assert_eq!(again().next_tie(&with(), None).unwrap(), first);
+        let old = fs::read(scratch.path().join(FILE)).unwrap();
+        let second = all.next_tie(&with(), Some(first)).unwrap();
+        assert_ne!(second, first);
+        for has in [first, second] {
+            again().fits(&with(), Some(has)).unwrap();
+        }
+        let third = all.next_tie(&with(), Some(second)).unwrap();
+        let why = again().fits(&with(), Some(first)).unwrap_err();
+        let path = scratch.path().join(FILE);
+        assert!(why.starts_with(&format!("{} and what", path.display())), "{why}");
+        fs::write(&path, old).unwrap();
+        again().fits(&with(), Some(third)).unwrap_err();
+        fs::remove_file(&path).unwrap();
+        again().fits(&with(), Some(third)).unwrap();
+    }
+
+    /// On a full disk the first tie cannot be, and one that is there does.
+    #[test]
+    fn without_a_disk_the_last_tie_is_kept() {
+        let scratch = tempfile::tempdir().unwrap();
+        let directory = scratch.path().join("state");
+        let mut all = Incarnations::new(&directory);
+        fs::write(&directory, b"").unwrap();
+        let why = all.next_tie(&with(), None).unwrap_err();
+        assert!(why.contains("relay.json"), "{why}");
+        fs::remove_file(&directory).unwrap();
+        let first = all.next_tie(&with(), None).unwrap();
+        fs::rename(&directory, scratch.path().join("away")).unwrap();
+        fs::write(&directory, b"").unwrap();
+        assert_eq!(all.next_tie(&with(), Some(first)).unwrap(), first);
+        fs::remove_file(&directory).unwrap();
+        assert_ne!(all.next_tie(&with(), Some(first)).unwrap(), first);
+    }
+
+    /// What it was like before there were ties.
+    #[test]
+    fn of_an_older_file_all_begins_anew() {
+        let scratch = tempfile::tempdir().unwrap();
+        let path = scratch.path().join(FILE);
+        fs::write(&path, br#"{"auth":{"number":7},"sources":{"number":8}}"#).unwrap();
+        let source = SourceId::new("auth").unwrap();
+        let cursor = Cursor::unproved(Place::start_of(0, 3));
+        let mut all = Incarnations::new(scratch.path());
+        let begin = Begin { source: &source, cursor: Some(&cursor), set_by_hand: false };
+        assert!(all.begin(&begin).unwrap() && all.of(&source) != 7);
+        let mut again = Incarnations::new(scratch.path());
+        assert!(!again.begin(&begin).unwrap());
+        assert_eq!(again.of(&source), all.of(&source));
+        for text in [&b""[..], b"{", br#"{"auth":7}"#, br#"{"sources":{},"ties":7}"#] {
+            fs::write(&path, text).unwrap();
+            let why = Incarnations::new(scratch.path()).begin(&begin).unwrap_err();
+            assert!(why.contains("move it away"), "{why}");
+        }
     }
 
     /// What the engine does not know any more is numbered anew.

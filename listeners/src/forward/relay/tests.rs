@@ -10,12 +10,20 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread::{Builder, JoinHandle};
-use tripline_api::Settled;
+use tripline_api::{Place, Settled};
 use tripline_relay::receive::{Server, Settings as Receive};
 
 const LONG: Duration = Duration::from_secs(60);
 
 fn receiver(scratch: &Path, name: &str) -> Server {
+    receiver_that_says(scratch, name, |_| {})
+}
+
+fn receiver_that_says(
+    scratch: &Path,
+    name: &str,
+    say: impl Fn(&str) + Send + Sync + 'static,
+) -> Server {
     let settings = Receive {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         to: scratch.join(name),
@@ -24,7 +32,7 @@ fn receiver(scratch: &Path, name: &str) -> Server {
         certificates: None,
         connections_max: 64,
     };
-    Server::start(settings, |_| {}).unwrap()
+    Server::start(settings, say).unwrap()
 }
 
 fn settings() -> Settings {
@@ -144,13 +152,17 @@ impl Drop for Cutter {
     }
 }
 
-/// As a lane does, without its pauses: until everything is settled.
 fn deliver(relay: &mut Relay, feed: &Feed) {
+    deliver_from(relay, feed, None);
+}
+
+/// As a lane does, without its pauses: until everything is settled.
+fn deliver_from(relay: &mut Relay, feed: &Feed, cursor: Option<&Cursor>) {
     let since = Instant::now();
     let mut settled = Settled::new();
     'again: loop {
         assert!(since.elapsed() < LONG, "never settled");
-        relay.begin(&feed.begin(None)).unwrap();
+        relay.begin(&feed.begin(cursor)).unwrap();
         let mut pending = Settled::new();
         for batch in feed.unsettled(&settled, 100) {
             loop {
@@ -229,7 +241,7 @@ fn cut_between_the_disk_and_the_acknowledgement() {
     let scratch = tempfile::tempdir().unwrap();
     let server = receiver(scratch.path(), "in");
     // A welcome passes, and a byte of what settles the first frames.
-    let welcome = 16 + 2;
+    let welcome = 16 + 2 + 3 * 8;
     let cutter = Cutter::start(server.address(), 1, welcome + 1);
     let mut relay = relay(cutter.address, "p", &scratch.path().join("state"), false);
     let feed = feed();
@@ -295,4 +307,48 @@ fn a_stream_has_one_connection() {
     deliver(&mut second, &two);
     let found = std::fs::read(scratch.path().join("in/p/auth/a")).unwrap();
     assert_eq!(found, b"one\ntwo\n");
+}
+
+/// A copy of a state that was used since: whoever has it is told, and so is the
+/// receiver.
+#[test]
+fn a_state_that_was_brought_back_is_refused() {
+    let scratch = tempfile::tempdir().unwrap();
+    let said = Arc::<Mutex<Vec<String>>>::default();
+    let heard = Arc::clone(&said);
+    let say = move |what: &str| heard.lock().unwrap().push(what.to_owned());
+    let server = receiver_that_says(scratch.path(), "in", say);
+    let (state, copy) = (scratch.path().join("state"), scratch.path().join("copy"));
+    let relay = |state: &Path| relay(server.address(), "p", state, false);
+    let feed = |text: &[u8]| Feed::new("auth").log("/a", text);
+    let known = Cursor::unproved(Place::start_of(0, 0));
+    let known = Some(&known);
+    deliver_from(&mut relay(&state), &feed(b"one\n"), known);
+    std::fs::create_dir(&copy).unwrap();
+    std::fs::copy(state.join("relay.json"), copy.join("relay.json")).unwrap();
+    deliver_from(&mut relay(&state), &feed(b"one\ntwo\n"), known);
+
+    let other = feed(b"one\nTWO\n");
+    let mut brought_back = relay(&copy);
+    brought_back.begin(&other.begin(known)).unwrap();
+    let batches = other.unsettled(&Settled::new(), 100);
+    let why = batches[0].deliver(&mut brought_back).unwrap_err();
+    assert!(
+        matches!(why, ListenError::Retry(_))
+            && why.to_string().contains("copy/relay.json and what"),
+        "{why}"
+    );
+    drop(brought_back);
+    let since = Instant::now();
+    while !said.lock().unwrap().iter().any(|it| it.contains("it says: cannot forward")) {
+        assert!(since.elapsed() < LONG, "{:?}", said.lock().unwrap());
+        std::thread::yield_now();
+    }
+    let received =
+        || std::fs::read_to_string(scratch.path().join("in/p/auth/a")).unwrap();
+    assert_eq!(received(), "one\ntwo\n");
+
+    std::fs::remove_file(copy.join("relay.json")).unwrap();
+    deliver_from(&mut relay(&copy), &other, known);
+    assert_eq!(received(), "one\ntwo\none\nTWO\n");
 }

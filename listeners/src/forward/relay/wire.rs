@@ -1,12 +1,14 @@
 //! A connection that knows how much of what it was sent is settled.
 
+use super::call::Entered;
+use super::chain::TIE_EVERY;
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tripline_api::SourceId;
 use tripline_relay::link::{Link, LinkError};
-use tripline_relay::wire::{At, Frame, Gap, OPENED_MAX, Open, Run};
+use tripline_relay::wire::{At, Frame, Gap, OPENED_MAX, Open, Run, Tie, printable};
 
 /// So many bytes may be under way, and one batch more.
 const WINDOW_BYTES: u64 = 32 * 1024 * 1024;
@@ -23,6 +25,11 @@ const READS_MAX: usize = 16;
 /// An open connection.
 pub(super) struct Wire {
     link: Link,
+    /// The number of the receiver's database, and what it had of us.
+    receiver: u64,
+    had: Option<Tie>,
+    /// The last tie, as which frame it was sent, and when.
+    tied: Option<(Tie, u64, Instant)>,
     /// Without a word for so long, the receiver counts as stalled.
     timeout: Duration,
     opened: HashMap<(SourceId, Option<Arc<Path>>), u32>,
@@ -57,9 +64,12 @@ impl From<LinkError> for End {
 
 impl Wire {
     /// Takes over a connection that was welcomed.
-    pub(super) fn new(link: Link, timeout: Duration) -> Self {
+    pub(super) fn new(entered: Entered, timeout: Duration) -> Self {
         Self {
-            link,
+            link: entered.link,
+            receiver: entered.receiver,
+            had: entered.tie,
+            tied: None,
             timeout,
             opened: HashMap::new(),
             sent: 0,
@@ -77,6 +87,39 @@ impl Wire {
 
     pub(super) const fn settled(&self) -> u64 {
         self.settled
+    }
+
+    pub(super) const fn receiver(&self) -> u64 {
+        self.receiver
+    }
+
+    /// The last tie that is known to be on the receiver's disk.
+    pub(super) fn has(&self) -> Option<Tie> {
+        match self.tied {
+            Some((tie, count, _)) if self.settled >= count => Some(tie),
+            _ => self.had,
+        }
+    }
+
+    /// Whether a tie is to be sent before anything else.
+    pub(super) fn wants_tie(&self) -> bool {
+        self.tied.is_none_or(|(_, count, since)| {
+            self.settled >= count && since.elapsed() >= TIE_EVERY
+        })
+    }
+
+    /// What follows belongs to this.
+    pub(super) fn tie(&mut self, tie: Tie) -> Result<(), End> {
+        self.had = self.has();
+        self.counted(0);
+        self.tied = Some((tie, self.sent, Instant::now()));
+        self.send(&Frame::Tie(tie))
+    }
+
+    /// Says why it does not go on.
+    pub(super) fn refuse(mut self, why: &str) {
+        // Who does not hear it sees that we are gone.
+        _ = self.link.send(&Frame::Refused(why));
     }
 
     /// The number of a source's journal or log, which the receiver knows.
@@ -216,11 +259,3 @@ impl Wire {
         self.link.abort();
     }
 }
-
-/// What a receiver says is shown to people.
-pub(super) fn printable(text: &str) -> String {
-    let shown = text.chars().take(TEXT_CHARS_MAX);
-    shown.map(|c| if c.is_control() { '?' } else { c }).collect()
-}
-
-const TEXT_CHARS_MAX: usize = 1000;

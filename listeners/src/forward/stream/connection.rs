@@ -11,12 +11,8 @@ use rustix::net::{RecvFlags, SendFlags, recv, send, sockopt};
 use std::io;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
+use tripline_relay::link::set_up;
 
-/// An idle connection is probed after this long, so often, at these intervals:
-/// a peer that vanished is noticed after half a minute.
-const KEEPALIVE_IDLE: Duration = Duration::from_secs(15);
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
-const KEEPALIVE_PROBES: u32 = 3;
 /// At most so many blocks of what the peer says are thrown away at a look.
 const ANSWER_BLOCKS_MAX: usize = 16;
 const ANSWER_BLOCK_BYTES: usize = 4096;
@@ -63,14 +59,7 @@ impl Connection {
         session: Option<Session>,
         timeout: Duration,
     ) -> io::Result<Self> {
-        stream.set_nonblocking(true)?;
-        stream.set_nodelay(true)?;
-        sockopt::set_socket_keepalive(&stream, true)?;
-        sockopt::set_tcp_keepidle(&stream, KEEPALIVE_IDLE)?;
-        sockopt::set_tcp_keepintvl(&stream, KEEPALIVE_INTERVAL)?;
-        sockopt::set_tcp_keepcnt(&stream, KEEPALIVE_PROBES)?;
-        let milliseconds = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
-        sockopt::set_tcp_user_timeout(&stream, milliseconds)?;
+        set_up(&stream, timeout)?;
         Ok(Self {
             stream,
             session,

@@ -6,7 +6,9 @@ fn desk(scratch: &Path, committer: &Arc<Committer>) -> Desk {
     let (say, to): (Arc<super::super::Say>, _) =
         (Arc::new(|_: &str| {}), scratch.join("to"));
     let waker = Waker::new().unwrap();
-    Desk::new(Arc::clone(committer), waker, say, to, "web1", "central")
+    let mut desk = Desk::new(Arc::clone(committer), waker, say, to, "web1", "central");
+    desk.take(&Frame::Tie(Tie { file: 1, number: 1 })).unwrap();
+    desk
 }
 
 fn open(incarnation: u64) -> Frame<'static> {

@@ -29,7 +29,7 @@ impl Ground {
         let (file, length) = output.state().unwrap();
         file.sync_data().unwrap();
         let files = vec![(output.key.clone(), length)];
-        let changes = Changes { reached: Vec::new(), files };
+        let changes = Changes { files, ..Changes::default() };
         self.store.commit([&changes].into_iter()).unwrap();
         output.is_dirty = false;
     }
