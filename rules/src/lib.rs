@@ -64,6 +64,8 @@ mod compile;
 pub mod compiled;
 mod duration;
 pub mod evaluate;
+#[cfg(test)]
+mod example_sets;
 mod expression;
 mod functions;
 pub mod language;

@@ -33,7 +33,7 @@ pub struct SketchError(String);
 /// let line = b"Nov 20 21:00:00 www sshd[99]: Failed password for ann from 192.0.2.1 port 7";
 /// let file = sketch(line, Some("auth"), &Known::default())?;
 /// assert!(file.contains(r#"on: Lines(source: "auth", program: "sshd"),"#));
-/// assert!(file.contains(r#"match: r"^Failed password for %{USER:user} from %{IP:ip} port %{PORT:port}""#));
+/// assert!(file.contains("^Failed password for %{USER:user} from %{IP:ip} port %{PORT:port}"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn sketch(

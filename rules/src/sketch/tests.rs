@@ -1,4 +1,5 @@
 use super::*;
+use crate::example_sets;
 use proptest::prelude::*;
 
 fn pattern(line: &str) -> String {
@@ -90,24 +91,10 @@ fn holds(line: &[u8]) {
 #[test]
 fn lines_of_the_examples_become_rules() {
     let mut count = 0;
-    for folder in ["rules", "cookbook", "fail2ban"] {
-        let folder = format!("{}/../examples/{folder}", env!("CARGO_MANIFEST_DIR"));
-        let Ok(entries) = std::fs::read_dir(folder) else { continue };
-        for entry in entries {
-            let path = entry.unwrap().path();
-            if path.extension().is_none_or(|it| it != "ron") {
-                continue;
-            }
-            let text = std::fs::read_to_string(&path).unwrap();
-            let file = SourceFile::new(path, text);
-            let set = load(&[file], &Known::default()).set.unwrap();
-            for given in set.tests.iter().flat_map(|test| &test.written.given) {
-                if let crate::model::Given::Lines { text: Some(text), .. } = &given.value
-                {
-                    text.value.lines().for_each(|line| holds(line.as_bytes()));
-                    count += 1;
-                }
-            }
+    for set in example_sets::sets() {
+        for text in example_sets::texts(&set) {
+            text.lines().for_each(|line| holds(line.as_bytes()));
+            count += 1;
         }
     }
     assert!(count > 10);

@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Known, RuleSet, SourceFile, load};
+use crate::{Known, RuleSet, SourceFile, example_sets, load};
 use std::collections::BTreeSet;
 
 const START: i64 = 1_767_614_400;
@@ -120,30 +120,10 @@ fn what_waits_says_for_what() {
     }
 }
 
-/// The rules of each file of the examples, and what the tests of all give them.
+/// The rules of the examples, and what the tests of all give them.
 fn examples() -> (Vec<Arc<RuleSet>>, Vec<String>) {
-    let (mut sets, mut texts) = (Vec::new(), Vec::new());
-    for folder in ["rules", "cookbook", "fail2ban"] {
-        let folder = format!("{}/../examples/{folder}", env!("CARGO_MANIFEST_DIR"));
-        let Ok(entries) = std::fs::read_dir(folder) else { continue };
-        for entry in entries {
-            let path = entry.unwrap().path();
-            if path.extension().is_none_or(|it| it != "ron") {
-                continue;
-            }
-            let file =
-                SourceFile::new(path.clone(), std::fs::read_to_string(path).unwrap());
-            let set = load(&[file], &Known::default()).set.unwrap();
-            let given = set.tests.iter().flat_map(|test| &test.written.given);
-            texts.extend(given.filter_map(|given| match &given.value {
-                crate::model::Given::Lines { text, .. } => {
-                    Some(text.as_ref()?.value.clone() + "\n")
-                }
-                _ => None,
-            }));
-            sets.push(Arc::new(set));
-        }
-    }
+    let sets = example_sets::sets();
+    let texts = sets.iter().flat_map(|set| example_sets::texts(set)).collect();
     (sets, texts)
 }
 
