@@ -108,6 +108,7 @@ fn load_here(files: &[Arc<SourceFile>], known: &Known) -> Loaded {
     let files = files.iter().map(|file| LoadedFile {
         path: file.path.clone(),
         sha256: Sha256::digest(&file.text).into(),
+        mentions_submit: file.text.contains("submit"),
     });
     let set = RuleSet {
         rules,

@@ -44,6 +44,8 @@ pub struct LoadedFile {
     pub path: PathBuf,
     /// The SHA-256 of its bytes.
     pub sha256: [u8; 32],
+    /// Whether a rule in it may look at `submit`, for which descriptions are to be known.
+    pub mentions_submit: bool,
 }
 
 /// A rule.

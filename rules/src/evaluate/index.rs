@@ -22,11 +22,14 @@ pub(super) struct Index {
     wants_all_tables: bool,
     /// A rule looks at transactions.
     pub(super) has_journal: bool,
+    /// A rule looks at submits: descriptions are learned before these come.
+    pub(super) learns: bool,
 }
 
 impl Index {
     pub(super) fn new(set: &RuleSet) -> Self {
-        let mut index = Self::default();
+        let learns = set.files.iter().any(|file| file.mentions_submit);
+        let mut index = Self { learns, ..Self::default() };
         for (number, rule) in set.rules.iter().enumerate().filter(|(_, it)| it.enabled) {
             for (role, triggers) in roles(rule) {
                 for trigger in triggers {
@@ -64,9 +67,9 @@ impl Index {
         match (self.wants_all_tables, self.has_journal) {
             (true, _) => None,
             (false, false) => Some(Vec::new()),
-            // Descriptions are learned before their changes are submitted.
             (false, true) => {
-                Some(self.tables.iter().map(String::as_str).chain(["db.desc"]).collect())
+                let descriptions = self.learns.then_some("db.desc");
+                Some(self.tables.iter().map(String::as_str).chain(descriptions).collect())
             }
         }
     }

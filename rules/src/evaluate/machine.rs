@@ -195,7 +195,7 @@ impl Machine {
             return;
         }
         let rows = transaction.rows();
-        if rows.iter().any(|(table, _)| table == "db.desc") {
+        if self.index.learns && rows.iter().any(|(table, _)| table == "db.desc") {
             let known = self.descriptions.entry(source.to_owned()).or_default();
             known.learn(transaction);
             self.touched.descriptions.insert(source.to_owned());
