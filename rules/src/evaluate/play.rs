@@ -180,10 +180,6 @@ impl Play {
 
     /// Does what follows, until nothing does at this instant.
     fn follow(&mut self, out: &mut Vec<Output>, now: Timestamp, with: &mut dyn Executor) {
-        // Nearly always nothing follows.
-        if out.is_empty() && self.runs.is_empty() {
-            return;
-        }
         loop {
             for output in std::mem::take(out) {
                 match output {
