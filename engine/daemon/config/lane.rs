@@ -43,7 +43,7 @@ pub(super) fn add(config: &mut Config, registry: &Registry) -> Result<(), Vec<St
     });
     let rules = Rules::new(Setup { set, hands, tell });
     let mut built = Built::new(Box::new(rules), from, QUIET);
-    (built.whole_transactions, built.flush_after) = (true, FLUSH_AFTER);
+    built.flush_after = FLUSH_AFTER;
     if let Some(id) = ListenerId::new(Rules::NAME) {
         config.listeners.push((id, built));
     }

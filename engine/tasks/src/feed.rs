@@ -24,6 +24,8 @@ struct Journal {
     gather: Gather,
     /// Where no transaction was open: from there on it is read again.
     begin: Option<Cursor>,
+    /// What was read since then, in bytes.
+    since: u64,
     /// The end of the last transaction that rules saw.
     seen: Option<Place>,
     is_touched: bool,
@@ -40,6 +42,8 @@ struct Written {
 }
 
 const PREFIX: &str = "journal/";
+/// A transaction that is not ended after so many bytes of others is given up.
+const OPEN_BYTES_MAX: u64 = 256 << 20;
 
 impl Feed {
     pub(crate) fn new(play: &Play) -> Self {
@@ -130,7 +134,9 @@ impl Feed {
                     .as_ref()
                     .is_none_or(|it| it.is_match(&batch.bytes[offset..end]))
             };
-            if !journal.gather.is_empty() || !ends_all(batch, mark) || is_wanted() {
+            let is_all_here = ends_all(batch, mark)
+                && mark.by.is_some_and(|by| journal.gather.knows_nothing_of(&by));
+            if !is_all_here || is_wanted() {
                 journal.take(batch, range, offset, &mut |transaction| {
                     play.transaction(batch.source.as_str(), transaction, now, with);
                 });
@@ -138,8 +144,14 @@ impl Feed {
             (index, offset) = (mark.index as usize + 1, end);
         }
         journal.take(batch, index..batch.len(), offset, &mut |_| {});
+        journal.since += batch.bytes.len() as u64;
+        if journal.since > OPEN_BYTES_MAX {
+            // Whoever began it is not going to end it.
+            journal.gather = Gather::default();
+        }
         if journal.gather.is_empty() {
             journal.begin = Some(batch.end.clone());
+            journal.since = 0;
         }
         journal.is_touched = true;
     }
@@ -200,5 +212,5 @@ impl Journal {
 fn ends_all(batch: &Batch<'_>, mark: &Mark) -> bool {
     let before = (mark.index as usize).checked_sub(1);
     let start = before.map_or(0, |index| batch.spans[index].end as usize);
-    mark.by.is_some() && batch.bytes[start..].starts_with(b"@ex@")
+    batch.bytes[start..].starts_with(b"@ex@")
 }

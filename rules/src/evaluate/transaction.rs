@@ -78,7 +78,13 @@ struct Open {
 impl Gather {
     /// Whether no transaction is open.
     pub fn is_empty(&self) -> bool {
-        self.current.is_empty() && self.paused.values().all(Open::is_empty)
+        self.current.is_empty() && self.paused.is_empty()
+    }
+
+    /// Whether nothing is known yet of a transaction that ends with this mark: of what comes
+    /// before the mark it has only what was not handed in.
+    pub fn knows_nothing_of(&self, marker: &Marker) -> bool {
+        self.current.is_empty() && !self.paused.contains_key(&marker.pid)
     }
 
     /// Takes the next record: the transaction that it ends.
@@ -96,7 +102,9 @@ impl Gather {
             p4journal::Op::Mx => {
                 let marker = Record::parse(record).ok()?.marker()?;
                 let current = std::mem::take(&mut self.current);
-                self.paused.entry(marker.pid).or_default().append(current);
+                if !current.is_empty() {
+                    self.paused.entry(marker.pid).or_default().append(current);
+                }
                 None
             }
             p4journal::Op::Nx => {
