@@ -125,6 +125,8 @@ impl Feed {
             self.journals.insert(batch.source.clone(), Journal::default());
         }
         let Some(journal) = self.journals.get_mut(batch.source) else { return };
+        // The first batch may end within a transaction.
+        journal.begin.get_or_insert_with(|| Cursor::unproved(batch.start));
         let (mut index, mut offset) = (0, 0);
         for mark in batch.marks {
             let range = index..mark.index as usize + 1;
