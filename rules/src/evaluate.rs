@@ -48,13 +48,14 @@ mod matching;
 mod offer;
 mod pair;
 mod play;
-mod quiet;
+pub(crate) mod quiet;
 mod run;
 mod several;
 mod snapshot;
 mod state;
 mod transaction;
 mod words;
+mod written;
 
 #[cfg(test)]
 mod naive;
