@@ -12,6 +12,7 @@ pub(super) struct Absent {
     /// The sources that cannot be read: while there is one, clocks stand still.
     away: BTreeSet<String>,
     /// Since when.
+    #[serde(deserialize_with = "super::written::maybe_time")]
     stopped: Option<i64>,
 }
 
@@ -21,6 +22,7 @@ struct Clock {
     /// The last event, or what it would be like.
     last: Seen,
     /// Since when nothing came.
+    #[serde(deserialize_with = "super::written::time")]
     since: i64,
     /// It was said that it is absent.
     has_fired: bool,
@@ -52,6 +54,14 @@ impl Absent {
             let weight = like.weight();
             let clock = Clock { last: like, since: now, has_fired: false };
             self.clocks.put(key, clock, weight, Some(now + rule.after));
+        }
+    }
+
+    /// Forgets what is expected, if nothing of it came or was said to be absent.
+    pub(super) fn forget_expected(&mut self, key: &Key, like: &Seen) {
+        let is_as_begun = |it: &Clock| !it.has_fired && it.last.id == like.id;
+        if self.clocks.get(key).is_some_and(is_as_begun) {
+            self.clocks.remove(key);
         }
     }
 
@@ -105,6 +115,23 @@ impl Absent {
         {
             self.clocks.postpone(now - since);
         }
+    }
+
+    /// No source is away any more; says whether one was.
+    pub(super) fn all_are_there(&mut self, now: i64) -> bool {
+        self.away.clear();
+        let Some(since) = self.stopped.take() else { return false };
+        self.clocks.postpone(now - since);
+        true
+    }
+
+    /// Everything happened so much later.
+    pub(super) fn shift(&mut self, by: i64) {
+        self.clocks.shift(by, |clock| {
+            clock.since += by;
+            clock.last.time += by;
+        });
+        self.stopped = self.stopped.map(|at| at + by);
     }
 
     pub(super) fn take_evicted(&mut self) -> u64 {

@@ -253,7 +253,7 @@ impl Machine {
             roots: seen.roots,
             own: all,
             flags: self.set_flags(),
-            depth: seen.depth + 1,
+            depth: seen.depth.saturating_add(1),
         }
     }
 

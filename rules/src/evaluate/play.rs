@@ -43,14 +43,12 @@ pub struct Play {
     pub runs: Runs,
     /// What is read happened before: the machine's clock goes with it.
     is_behind: bool,
-    /// Troubles so far.
-    notes: u64,
 }
 
 impl Play {
     /// A machine and the runs of its firings.
     pub const fn new(machine: Machine, runs: Runs) -> Self {
-        Self { machine, runs, is_behind: false, notes: 0 }
+        Self { machine, runs, is_behind: false }
     }
 
     /// Whether what comes from now on happened before, so that the rules' time is that of
@@ -212,9 +210,8 @@ impl Play {
         out: &mut Vec<Output>,
     ) {
         with.noted(note);
-        let id = format!("engine/{}/{}", millis(now), self.notes);
-        self.notes += 1;
         let now = self.time(now);
+        let id = format!("engine/{}/{}", millis(now), self.machine.next_note());
         self.machine.event(&Event::engine(note, &id, now), now, out);
     }
 }
