@@ -5,5 +5,9 @@
 
 #[path = "same/alone.rs"]
 mod alone;
+#[path = "same/engine.rs"]
+mod engine;
 #[path = "same/pool.rs"]
 mod pool;
+#[path = "same/store.rs"]
+mod store;
