@@ -205,9 +205,9 @@ impl Machine {
             restored.anew.push(name);
         }
         self.touched.rules.insert(number);
-        // A rule that is no longer quiet lets go of them at the next tick.
+        // Until when is asked anew: the rule, or its calendar, may be another.
         let state = &mut self.states[number];
-        if !state.held.is_empty() && state.held_until.is_none() {
+        if !state.held.is_empty() {
             state.held_until = Some(self.clock);
         }
     }
