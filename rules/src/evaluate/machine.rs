@@ -404,7 +404,7 @@ impl Machine {
             let Some((at, rule)) = first.filter(|(at, _)| *at <= until) else { return };
             self.clock = self.clock.max(at);
             self.is_fresh = false;
-            self.happen(rule, at, out);
+            self.happen(rule, at, until, out);
         }
     }
 

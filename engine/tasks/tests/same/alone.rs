@@ -233,5 +233,5 @@ proptest! {
 /// `TRIPLINE_SAME_CASES`, or a few.
 fn cases() -> u32 {
     let given = std::env::var("TRIPLINE_SAME_CASES").ok().and_then(|it| it.parse().ok());
-    given.unwrap_or(256)
+    given.unwrap_or(128)
 }
