@@ -6,11 +6,11 @@
 mod set;
 
 use crate::Type;
+use crate::evaluate::quiet;
 use crate::model::{EngineEvent, Fire, Op, Overlap, Quieted, Status};
+use jiff::Timestamp;
 use jiff::civil::Time;
-use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
 use minijinja::{Environment, Error, ErrorKind, Value};
 use regex::bytes::Regex;
 use std::collections::BTreeMap;
@@ -296,31 +296,8 @@ pub enum CalendarTime {
 impl Calendar {
     /// Whether the instant is in it.
     pub fn holds(&self, at: Timestamp) -> bool {
-        self.times.iter().any(|time| time.holds(at))
+        quiet::end_in(self, at).is_some()
     }
-}
-
-impl CalendarTime {
-    fn holds(&self, at: Timestamp) -> bool {
-        match self {
-            Self::Once { from, to } => (*from..*to).contains(&at),
-            Self::Weekly { days, from, to, zone } => {
-                let here = Zoned::new(at, zone.clone());
-                let today = has(days, here.weekday());
-                let yesterday = has(days, here.weekday().previous());
-                let time = here.time();
-                match from < to {
-                    true => today && (*from..*to).contains(&time),
-                    false => today && time >= *from || yesterday && time < *to,
-                }
-            }
-        }
-    }
-}
-
-fn has(days: &[bool; 7], day: Weekday) -> bool {
-    let index = usize::try_from(day.to_monday_zero_offset()).unwrap_or_default();
-    days.get(index).copied().unwrap_or_default()
 }
 
 /// An action.

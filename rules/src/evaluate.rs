@@ -50,7 +50,7 @@ mod matching;
 mod offer;
 mod pair;
 mod play;
-mod quiet;
+pub(crate) mod quiet;
 mod rehearse;
 mod run;
 mod several;
@@ -58,6 +58,7 @@ mod snapshot;
 mod state;
 mod transaction;
 mod words;
+mod written;
 
 #[cfg(test)]
 mod naive;
@@ -92,10 +93,14 @@ fn millis(at: Timestamp) -> i64 {
     at.as_millisecond()
 }
 
-/// The instant of so many milliseconds since 1970.
+/// The instant of so many milliseconds since 1970, or the nearest that there is.
 fn instant(millis: i64) -> Timestamp {
-    Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
+    let nearest = if millis < 0 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::from_millisecond(millis).unwrap_or(nearest)
 }
+
+/// The furthest time from 1970 that is looked at, in milliseconds: of the year 9999.
+const TIME_MAX: i64 = 253_402_207_200_000;
 
 /// A duration in milliseconds.
 fn length(duration: Duration) -> i64 {

@@ -44,7 +44,7 @@ impl History {
         if let Ok(number) = number.parse() {
             // They come in the order of their names, which is that of numbers.
             self.kept.push_back(number);
-            self.next = number + 1;
+            self.next = u64::saturating_add(number, 1);
         }
         true
     }
@@ -52,7 +52,7 @@ impl History {
     pub(crate) fn add(&mut self, ended: &Ended, at: i64) {
         let ran = Ran { id: ended.id.clone(), at, end: ended.end.clone() };
         let number = self.next;
-        self.next += 1;
+        self.next = self.next.saturating_add(1);
         self.kept.push_back(number);
         self.fresh
             .push(Kept { name: name(number), value: serde_json::to_vec(&ran).ok() });

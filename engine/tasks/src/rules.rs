@@ -130,14 +130,15 @@ impl Listener for Rules {
 
     fn listen(&mut self, entries: &View<'_>) -> Result<(), ListenError> {
         let batch = entries.batch();
-        let now = Timestamp::now();
-        self.lags.see(batch.source, batch.last_time(), now);
+        self.lags.before(batch, Timestamp::now());
         let now = self.now();
         match batch.log {
             Some(_) if batch.source.as_str() == Self::ENGINE => self.engine(batch, now),
             Some(_) => Feed::lines(&mut self.play, batch, now, &mut self.deeds),
             None => self.feed.records(&mut self.play, batch, now, &mut self.deeds),
         }
+        self.lags.behind(batch, now);
+        self.play.set_behind(self.lags.is_behind());
         Ok(())
     }
 
@@ -180,6 +181,8 @@ impl Agenda for Rules {
         }
         let restored = self.play.machine.restore(&parts);
         let restored = restored.map_err(|error| stop(error.to_string()))?;
+        // Whether a source is away is found out anew.
+        self.play.machine.sources_are_there();
         let runs = runs.iter().map(|(number, bytes)| (*number, &bytes[..]));
         let dropped = self.play.runs.restore(runs);
         let dropped = dropped.map_err(|error| stop(error.to_string()))?;

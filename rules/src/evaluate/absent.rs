@@ -12,6 +12,7 @@ pub(super) struct Absent {
     /// The sources that cannot be read: while there is one, clocks stand still.
     away: BTreeSet<String>,
     /// Since when.
+    #[serde(deserialize_with = "super::written::maybe_time")]
     stopped: Option<i64>,
 }
 
@@ -21,6 +22,7 @@ struct Clock {
     /// The last event, or what it would be like.
     last: Seen,
     /// Since when nothing came.
+    #[serde(deserialize_with = "super::written::time")]
     since: i64,
     /// It was said that it is absent.
     has_fired: bool,
@@ -55,6 +57,14 @@ impl Absent {
         }
     }
 
+    /// Forgets what is expected, if nothing of it came or was said to be absent.
+    pub(super) fn forget_expected(&mut self, key: &Key, like: &Seen) {
+        let is_as_begun = |it: &Clock| !it.has_fired && it.last.id == like.id;
+        if self.clocks.get(key).is_some_and(is_as_begun) {
+            self.clocks.remove(key);
+        }
+    }
+
     /// An event came: says that it is back if it was absent.
     pub(super) fn see(
         &mut self,
@@ -73,8 +83,9 @@ impl Absent {
         Some(Told { key, seen, absent_for: now - before.since, at: now })
     }
 
-    /// What is absent by now.
-    pub(super) fn tick(&mut self, rule: Rule, now: i64) -> Option<Told> {
+    /// What is absent by now, if it is told of all that happens until then: of what is to
+    /// be told [`AGAIN_MAX`] times by then only the first and the last ones are.
+    pub(super) fn tick(&mut self, rule: Rule, now: i64, until: i64) -> Option<Told> {
         if self.stopped.is_some() {
             return None;
         }
@@ -82,7 +93,11 @@ impl Absent {
         clock.has_fired = true;
         let (seen, absent_for) = (clock.last.clone(), at - clock.since);
         let weight = seen.weight();
-        self.clocks.put(key.clone(), clock, weight, rule.again.map(|again| at + again));
+        let next = rule.again.map(|again| {
+            let more = until.saturating_sub(at) / again.max(1);
+            at + again * (more - AGAIN_MAX).max(1)
+        });
+        self.clocks.put(key.clone(), clock, weight, next);
         Some(Told { key, seen, absent_for, at })
     }
 
@@ -107,10 +122,30 @@ impl Absent {
         }
     }
 
+    /// No source is away any more; says whether one was.
+    pub(super) fn all_are_there(&mut self, now: i64) -> bool {
+        self.away.clear();
+        let Some(since) = self.stopped.take() else { return false };
+        self.clocks.postpone(now - since);
+        true
+    }
+
+    /// Everything happened so much later.
+    pub(super) fn shift(&mut self, by: i64) {
+        self.clocks.shift(by, |clock| {
+            clock.since += by;
+            clock.last.time += by;
+        });
+        self.stopped = self.stopped.map(|at| at + by);
+    }
+
     pub(super) fn take_evicted(&mut self) -> u64 {
         self.clocks.take_evicted()
     }
 }
+
+/// So often it is told at a time that something is still absent.
+const AGAIN_MAX: i64 = 1_000;
 
 #[cfg(test)]
 mod tests {
@@ -120,7 +155,7 @@ mod tests {
     const RULE: Rule = Rule { after: 300, again: None };
 
     fn told(absent: &mut Absent, rule: Rule, now: i64) -> Vec<(i64, i64)> {
-        std::iter::from_fn(|| absent.tick(rule, now))
+        std::iter::from_fn(|| absent.tick(rule, now, now))
             .map(|told| (told.at, told.absent_for))
             .collect()
     }
@@ -149,6 +184,17 @@ mod tests {
     }
 
     #[test]
+    fn years_are_not_told_hour_by_hour() {
+        let rule = Rule { again: Some(100), ..RULE };
+        let mut absent = Absent::default();
+        absent.see(rule, Key::default(), seen(0), 0);
+        let told = told(&mut absent, rule, 1_000_000_050);
+        assert_eq!(told.len(), 1002);
+        assert_eq!((told[0].0, told[1001].0), (300, 1_000_000_000));
+        assert!(told[1..].windows(2).all(|two| two[1].0 - two[0].0 == 100));
+    }
+
+    #[test]
     fn clocks_stand_still_while_the_source_is_away() {
         let mut absent = Absent::default();
         absent.see(RULE, Key::default(), seen(0), 0);
@@ -168,8 +214,8 @@ mod tests {
         absent.see(RULE, key("b"), seen(0), 0);
         absent.see(RULE, key("a"), seen(0), 0);
         absent.see(RULE, key("b"), seen(100), 100);
-        assert_eq!(absent.tick(RULE, 300).unwrap().key, key("a"));
-        assert!(absent.tick(RULE, 300).is_none());
-        assert_eq!(absent.tick(RULE, 400).unwrap().key, key("b"));
+        assert_eq!(absent.tick(RULE, 300, 300).unwrap().key, key("a"));
+        assert!(absent.tick(RULE, 300, 300).is_none());
+        assert_eq!(absent.tick(RULE, 400, 400).unwrap().key, key("b"));
     }
 }

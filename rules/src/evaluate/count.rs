@@ -17,12 +17,14 @@ pub(super) struct Count {
 struct Window {
     points: VecDeque<Point>,
     /// About how many bytes of memory they take.
+    #[serde(deserialize_with = "super::written::bytes")]
     weight: usize,
 }
 
 /// An event that counts.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Point {
+    #[serde(deserialize_with = "super::written::time")]
     time: i64,
     /// By what it has to differ from the others.
     differs: Option<String>,
@@ -75,6 +77,16 @@ impl Count {
         while self.windows.take_due(now - LATE_MILLIS).is_some() {}
     }
 
+    /// Everything happened so much later.
+    pub(super) fn shift(&mut self, by: i64) {
+        self.windows.shift(by, |window| {
+            for point in &mut window.points {
+                point.time += by;
+                point.seen.iter_mut().for_each(|seen| seen.time += by);
+            }
+        });
+    }
+
     pub(super) fn take_evicted(&mut self) -> u64 {
         self.windows.take_evicted()
     }
@@ -92,7 +104,7 @@ impl Window {
             Some(at) if self.points[at].time > time => false,
             Some(at) => {
                 let gone = self.points.remove(at);
-                self.weight -= gone.as_ref().map_or(0, Point::weight);
+                self.lighten(gone.as_ref().map_or(0, Point::weight));
                 true
             }
             None => true,
@@ -107,9 +119,10 @@ impl Window {
         let len = self.points.len();
         if len > POINTS_KEPT_MAX {
             let middle = &mut self.points[len - 2];
-            self.weight -= middle.weight();
+            let before = middle.weight();
             middle.seen = None;
-            self.weight += middle.weight();
+            let gone = before - middle.weight();
+            self.lighten(gone);
         }
     }
 
@@ -118,9 +131,14 @@ impl Window {
         while let Some(oldest) = self.points.front()
             && newest - oldest.time > within
         {
-            self.weight -= oldest.weight();
+            let gone = oldest.weight();
+            self.lighten(gone);
             self.points.pop_front();
         }
+    }
+
+    const fn lighten(&mut self, by: usize) {
+        self.weight = self.weight.saturating_sub(by);
     }
 }
 
@@ -135,7 +153,7 @@ fn several(window: VecDeque<Point>, last: Seen) -> Option<Several> {
     let count = window.len() as u64;
     let kept: Vec<Seen> = window.into_iter().filter_map(|point| point.seen).collect();
     let weight = 0; // It is not kept.
-    Some(Several { first: kept.first()?.clone(), last, kept, count, weight })
+    Some(Several { began: 0, first: kept.first()?.clone(), last, kept, count, weight })
 }
 
 /// Of more events than these, those in the middle are counted and not kept.

@@ -32,17 +32,23 @@ impl Digest {
         self.open.put(key, several, weight, Some(due));
     }
 
-    /// An event; the time starts anew with each.
+    /// An event; the time starts anew with each, up to [`SETTLE_TIMES_MAX`] times as long.
     pub(super) fn settle(&mut self, quiet: i64, key: Key, seen: Seen, now: i64) {
         let several = match self.open.remove(&key) {
             Some(mut several) => {
                 several.push(seen, SETTLED_KEPT_MAX);
                 several
             }
-            None => Several::new(seen),
+            None => Several { began: now, ..Several::new(seen) },
         };
         let weight = several.weight;
-        self.open.put(key, several, weight, Some(now + quiet));
+        let last = several.began.saturating_add(quiet.saturating_mul(SETTLE_TIMES_MAX));
+        self.open.put(key, several, weight, Some(last.min(now + quiet)));
+    }
+
+    /// Everything happened so much later.
+    pub(super) fn shift(&mut self, by: i64) {
+        self.open.shift(by, |several| several.shift(by));
     }
 
     /// How many events were collected for a key, and until when that goes on.
@@ -69,6 +75,8 @@ impl Digest {
     }
 }
 
+/// What never settles fires all the same, after so many times the time of `settle`.
+const SETTLE_TIMES_MAX: i64 = 60;
 /// The most events that `settle` keeps.
 const SETTLED_KEPT_MAX: usize = 100;
 
@@ -107,5 +115,25 @@ mod tests {
         assert!(digest.tick(4).is_none());
         let (at, _, several) = digest.tick(5).unwrap();
         assert_eq!((at, several.count, several.last.time), (5, 4, 3));
+    }
+
+    #[test]
+    fn what_never_settles_fires_at_last() {
+        let mut digest = Digest::default();
+        for time in 1000..=1119 {
+            digest.settle(2, Key::default(), seen(time), time);
+            assert!(digest.tick(time).is_none(), "{time}");
+        }
+        assert_eq!(digest.due(), Some(1120));
+        digest.settle(2, Key::default(), seen(1120), 1120);
+        let (at, _, several) = digest.tick(1120).unwrap();
+        assert_eq!(
+            (at, several.count),
+            (1120, 121),
+            "what comes at its end belongs to it"
+        );
+        assert_eq!(several.kept.len(), SETTLED_KEPT_MAX);
+        digest.settle(2, Key::default(), seen(1121), 1121);
+        assert_eq!(digest.due(), Some(1123), "it begins anew");
     }
 }

@@ -316,6 +316,7 @@ pub struct Seen {
     /// The source's name.
     pub source: String,
     /// When it happened, in milliseconds since 1970.
+    #[serde(deserialize_with = "super::written::time")]
     pub time: i64,
     /// What is known of every such event.
     pub roots: Arc<Map<String, Json>>,

@@ -22,6 +22,7 @@ pub struct Firing {
     /// `source/sequence/offset/rule`.
     pub id: String,
     /// When, in milliseconds since 1970.
+    #[serde(deserialize_with = "super::written::time")]
     pub at: i64,
     /// The values of the rule's `by`.
     pub key: Key,

@@ -1,5 +1,6 @@
 //! What a rule keeps for each key, within bounds.
 
+use super::written::checked;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -66,7 +67,9 @@ impl<T> Keyed<T> {
         self.remove(&key);
         let used = self.uses;
         self.uses += 1;
-        let bytes = bytes + key.0.iter().map(String::len).sum::<usize>() + SLOT_BYTES;
+        let bytes = bytes.min(KEYED_BYTES_MAX)
+            + key.0.iter().map(String::len).sum::<usize>()
+            + SLOT_BYTES;
         self.bytes += bytes;
         self.order.insert(used, key.clone());
         if let Some(due) = due {
@@ -116,6 +119,12 @@ impl<T> Keyed<T> {
         }
     }
 
+    /// Moves all times by so much, also those of the values.
+    pub(super) fn shift(&mut self, by: i64, of: impl FnMut(&mut T)) {
+        self.postpone(by);
+        self.slots.values_mut().map(|slot| &mut slot.value).for_each(of);
+    }
+
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.slots.len()
@@ -143,6 +152,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Keyed<T> {
         let rows = Vec::<(Key, Option<i64>, usize, T)>::deserialize(deserializer)?;
         let mut keyed = Self::default();
         for (key, due, bytes, value) in rows {
+            let due = due.map(checked).transpose()?;
             let own = SLOT_BYTES + key.0.iter().map(String::len).sum::<usize>();
             keyed.put(key, value, bytes.saturating_sub(own), due);
         }

@@ -13,8 +13,10 @@ pub(super) struct Limit {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Spent {
     /// When it fired, in order: at most as many as it may.
+    #[serde(deserialize_with = "super::written::list")]
     fired: VecDeque<i64>,
     /// How many firings were swallowed since.
+    #[serde(deserialize_with = "super::written::count")]
     swallowed: u64,
 }
 
@@ -66,6 +68,12 @@ impl Limit {
     /// Forgets what limits nothing any more.
     pub(super) fn forget(&mut self, now: i64) {
         while self.keys.take_due(now - LATE_MILLIS).is_some() {}
+    }
+
+    /// Everything happened so much later.
+    pub(super) fn shift(&mut self, by: i64) {
+        self.keys
+            .shift(by, |spent| spent.fired.iter_mut().for_each(|fired| *fired += by));
     }
 
     pub(super) fn take_evicted(&mut self) -> u64 {

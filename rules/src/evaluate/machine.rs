@@ -10,7 +10,7 @@ use super::matching;
 use super::snapshot::Touched;
 use super::state::{Counts, RuleState, WhenState, absent_rule};
 use super::transaction::{self, Descriptions, Transaction};
-use super::{Head, SKEW_MILLIS_MAX, instant, millis};
+use super::{Head, SKEW_MILLIS_MAX, TIME_MAX, instant, millis};
 use crate::compiled::{Rule, RuleSet, Trigger, When};
 use crate::model::EngineEvent;
 use jiff::Timestamp;
@@ -59,7 +59,9 @@ pub struct Machine {
     pub(super) is_fresh: bool,
     pub(super) touched: Touched,
     /// When the times of a source were last said to be wrong.
-    skewed: BTreeMap<String, i64>,
+    pub(super) skewed: BTreeMap<String, i64>,
+    /// Troubles that became events.
+    pub(super) noted: u64,
     /// The patterns that were found, by rule; only where that was asked for.
     pub(super) samples: Option<Vec<BTreeSet<usize>>>,
     /// Who wants to know why, if anybody.
@@ -81,6 +83,7 @@ impl Machine {
             is_fresh: true,
             touched: Touched::default(),
             skewed: BTreeMap::new(),
+            noted: 0,
             samples: None,
             watch: None,
             set,
@@ -96,6 +99,7 @@ impl Machine {
         self.descriptions.clear();
         self.skewed.clear();
         self.clock = millis(now);
+        self.is_fresh = true;
         for rule in 0..self.states.len() {
             self.expect(rule);
         }
@@ -134,6 +138,7 @@ impl Machine {
         out: &mut Vec<Output>,
     ) -> Hits {
         if let Clock::Now(now) = clock {
+            self.is_fresh = false;
             self.before(now, out);
         }
         let set = Arc::clone(&self.set);
@@ -186,10 +191,10 @@ impl Machine {
         clock: Clock,
         out: &mut Vec<Output>,
     ) {
-        let time = transaction.marker.time.saturating_mul(1000);
-        match clock {
-            Clock::Now(now) => self.before(now, out),
-            Clock::Then(until) => self.turn_with(time, until, out),
+        let time = from_seconds(transaction.marker.time);
+        if let Clock::Now(now) = clock {
+            self.is_fresh = false;
+            self.before(now, out);
         }
         if !self.index.has_journal {
             return;
@@ -202,6 +207,10 @@ impl Machine {
         }
         if !rows.iter().any(|(table, _)| self.index.wants_table(table)) {
             return;
+        }
+        // What nobody looks at turns no clock, as it may never come here.
+        if let Clock::Then(until) = clock {
+            self.turn_with(time, until, out);
         }
         let time = self.believed(source, time, clock, out);
         let event = self.event_of(source, transaction, time);
@@ -224,6 +233,8 @@ impl Machine {
 
     /// Another event.
     pub fn event(&mut self, event: &Event, now: Timestamp, out: &mut Vec<Output>) {
+        // One that comes at the machine's own time says nothing about that.
+        self.is_fresh &= millis(now) <= self.clock;
         self.before(now, out);
         if event.depth > DEPTH_MAX {
             let message = format!(
@@ -332,7 +343,7 @@ impl Machine {
         let place = lines.start.advance(offset as u64, 0);
         let id = format!("{}/{}", lines.source, place.id());
         let own = lines.time.and_then(|(time, near)| time.parse(bytes, near));
-        let own = own.map(|own| own.saturating_mul(1000));
+        let own = own.map(from_seconds);
         if let (Clock::Then(until), Some(own)) = (clock, own) {
             self.turn_with(own, until, out);
         }
@@ -364,6 +375,7 @@ impl Machine {
         let told = self.skewed.get(source).copied();
         if told.is_none_or(|told| self.clock - told >= TELL_AGAIN_MILLIS) {
             self.skewed.insert(source.to_owned(), self.clock);
+            self.touched.clock = true;
             let direction = if skew < 0 { "before" } else { "after" };
             let message = format!(
                 "an event of {source} carries a time {} {direction} its arrival; rules go \
@@ -378,23 +390,40 @@ impl Machine {
 
     /// What comes before an event at this instant.
     fn before(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        self.is_fresh = false;
         self.advance(millis(now) - 1, out);
         self.turn(now);
     }
 
     /// What comes before an event that happened then, of those that come late: the clock
-    /// goes with them, and no further than this.
+    /// goes with them, and no further than this. What is still to come is not believed.
     fn turn_with(&mut self, time: i64, until: Timestamp, out: &mut Vec<Output>) {
+        if time.saturating_sub(millis(until)) > SKEW_MILLIS_MAX {
+            return;
+        }
         let time = time.min(millis(until));
         if self.is_fresh && time < self.clock {
-            // The first thing that it sees is where its time begins.
-            self.begin_anew(instant(time));
+            self.turn_back(time);
         }
+        self.touched.clock |= self.is_fresh || time > self.clock;
         self.is_fresh = false;
         if time > self.clock {
             self.before(instant(time), out);
         }
+    }
+
+    /// The first time that it sees is where its time begins. What came before without a
+    /// time came just before.
+    fn turn_back(&mut self, time: i64) {
+        let by = time - self.clock;
+        self.clock = time;
+        for rule in 0..self.states.len() {
+            self.touched.rules.insert(rule);
+            self.states[rule].shift(by, time);
+            self.expect_from(rule, true);
+        }
+        self.touched.flags |= !self.flags.is_empty();
+        self.flags.values_mut().for_each(|until| *until += by);
+        self.skewed.clear();
     }
 
     fn turn(&mut self, now: Timestamp) {
@@ -408,15 +437,21 @@ impl Machine {
             let first = self.states.iter().enumerate().filter_map(due).min();
             let Some((at, rule)) = first.filter(|(at, _)| *at <= until) else { return };
             self.clock = self.clock.max(at);
+            self.is_fresh = false;
             // What comes of the time is not about the event.
             let watch = self.watch.take();
-            self.happen(rule, at, out);
+            self.happen(rule, at, until, out);
             self.watch = watch;
         }
     }
 
-    /// Starts the clocks of what a rule expects.
+    /// Starts the clocks of what a rule expects, where none runs.
     pub(super) fn expect(&mut self, rule: usize) {
+        self.expect_from(rule, false);
+    }
+
+    /// The same; `anew`: also where it runs and nothing came yet.
+    fn expect_from(&mut self, rule: usize, anew: bool) {
         let set = Arc::clone(&self.set);
         let it = &set.rules[rule];
         let (When::Absent { expect, .. }, Some(meant)) =
@@ -429,9 +464,31 @@ impl Machine {
         if it.enabled {
             for values in expect {
                 let like = expected(it, values, self.clock);
-                absent.expect(meant, Key(values.clone()), like, self.clock);
+                let key = Key(values.clone());
+                if anew {
+                    absent.forget_expected(&key, &like);
+                }
+                absent.expect(meant, key, like, self.clock);
             }
         }
+    }
+
+    /// All sources count as there until it is said anew that one is away: whoever would
+    /// say that it is back may not know that it was away.
+    pub fn sources_are_there(&mut self) {
+        for (number, state) in self.states.iter_mut().enumerate() {
+            let WhenState::Absent(absent) = &mut state.when else { continue };
+            if absent.all_are_there(self.clock) {
+                self.touched.rules.insert(number);
+            }
+        }
+    }
+
+    /// A number for the next of its troubles.
+    pub(super) fn next_note(&mut self) -> u64 {
+        self.touched.clock = true;
+        self.noted += 1;
+        self.noted
     }
 
     /// Stops and starts clocks when a source goes and comes back.
@@ -488,6 +545,11 @@ fn put(into: &mut Map<String, Json>, path: &[Arc<str>], value: &str) {
             }
         }
     }
+}
+
+/// Milliseconds, no further away than [`TIME_MAX`].
+fn from_seconds(seconds: i64) -> i64 {
+    seconds.saturating_mul(1000).clamp(-TIME_MAX, TIME_MAX)
 }
 
 pub(super) fn note(

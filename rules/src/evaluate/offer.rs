@@ -177,8 +177,15 @@ impl Machine {
         }
     }
 
-    /// What happens to a rule at this instant without an event: one thing.
-    pub(super) fn happen(&mut self, number: usize, at: i64, out: &mut Vec<Output>) {
+    /// What happens to a rule at this instant without an event: one thing. What happens
+    /// until then follows.
+    pub(super) fn happen(
+        &mut self,
+        number: usize,
+        at: i64,
+        until: i64,
+        out: &mut Vec<Output>,
+    ) {
         self.touched.rules.insert(number);
         let set = Arc::clone(&self.set);
         let rule = &set.rules[number];
@@ -194,7 +201,7 @@ impl Machine {
         };
         let fired = match &mut state.when {
             WhenState::Absent(absent) => absent_rule(&rule.when)
-                .and_then(|meant| absent.tick(meant, at))
+                .and_then(|meant| absent.tick(meant, at, until))
                 .and_then(|told| {
                     let own = one("absent_for", absent_for(told.absent_for));
                     timed(told.at, told.key, told.seen, own)
@@ -277,7 +284,7 @@ impl Machine {
             roots: seen.roots,
             own: all,
             flags: self.set_flags(),
-            depth: seen.depth + 1,
+            depth: seen.depth.saturating_add(1),
             more: Vec::new(),
         }
     }

@@ -46,6 +46,11 @@ impl Pair {
         self.open.due()
     }
 
+    /// Everything happened so much later.
+    pub(super) fn shift(&mut self, by: i64) {
+        self.open.shift(by, |start| start.time += by);
+    }
+
     pub(super) fn take_evicted(&mut self) -> u64 {
         self.open.take_evicted()
     }

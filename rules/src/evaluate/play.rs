@@ -46,14 +46,12 @@ pub struct Play {
     is_behind: bool,
     /// Lines that are handed on as they are wait for others.
     waits_for_more: bool,
-    /// Troubles so far.
-    notes: u64,
 }
 
 impl Play {
     /// A machine and the runs of its firings.
     pub const fn new(machine: Machine, runs: Runs) -> Self {
-        Self { machine, runs, is_behind: false, waits_for_more: false, notes: 0 }
+        Self { machine, runs, is_behind: false, waits_for_more: false }
     }
 
     /// Whether what comes from now on happened before, so that the rules' time is that of
@@ -261,9 +259,8 @@ impl Play {
         out: &mut Vec<Output>,
     ) {
         with.noted(note);
-        let id = format!("engine/{}/{}", millis(now), self.notes);
-        self.notes += 1;
         let now = self.time(now);
+        let id = format!("engine/{}/{}", millis(now), self.machine.next_note());
         self.machine.event(&Event::engine(note, &id, now), now, out);
     }
 }

@@ -20,7 +20,8 @@ pub(super) fn end(quiet: &Quiet, at: Timestamp) -> Option<Timestamp> {
     end
 }
 
-fn end_in(calendar: &Calendar, at: Timestamp) -> Option<Timestamp> {
+/// When the time of a calendar that holds at this instant ends.
+pub(crate) fn end_in(calendar: &Calendar, at: Timestamp) -> Option<Timestamp> {
     calendar.times.iter().filter_map(|time| end_of(time, at)).max()
 }
 

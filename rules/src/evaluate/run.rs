@@ -156,6 +156,9 @@ impl Runs {
     ) -> Result<usize, SnapshotError> {
         let mut runs = BTreeMap::new();
         for (number, bytes) in written {
+            if number >= NUMBER_MAX {
+                return Err(SnapshotError::new(format!("there is no run {number}")));
+            }
             let run: Run = serde_json::from_slice(bytes)
                 .map_err(|error| SnapshotError::of("a run", &error))?;
             runs.insert(number, run);
@@ -324,7 +327,7 @@ impl Runs {
         self.touched.insert(number);
         let task = &mut run.tasks[index];
         task.state = TaskState::Runs;
-        task.attempts += 1;
+        task.attempts = task.attempts.saturating_add(1);
         task.since.get_or_insert(now);
         let attempt = task.attempts;
         let job = render(&set, action, &run.firing, &run.left);
@@ -564,6 +567,8 @@ fn may_fail_on(firing: &Firing) -> bool {
     firing.what != What::Failure
 }
 
+/// There are fewer runs before the end of days.
+const NUMBER_MAX: u64 = 1 << 53;
 /// With so many runs no more events should be read.
 const RUNS_MAX: usize = 20_000;
 

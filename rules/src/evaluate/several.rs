@@ -7,20 +7,32 @@ use serde_json::{Map, Value as Json};
 /// The events that made a rule fire, as templates see them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Several {
+    /// When the first one came; only where that matters.
+    #[serde(deserialize_with = "super::written::time")]
+    pub(super) began: i64,
     pub(super) first: Seen,
     pub(super) last: Seen,
     /// The oldest, in order: as many as are kept.
     pub(super) kept: Vec<Seen>,
     /// All.
+    #[serde(deserialize_with = "super::written::count")]
     pub(super) count: u64,
     /// About how many bytes of memory they take.
+    #[serde(deserialize_with = "super::written::bytes")]
     pub(super) weight: usize,
 }
 
 impl Several {
     pub(super) fn new(first: Seen) -> Self {
         let weight = 3 * first.weight();
-        Self { last: first.clone(), kept: vec![first.clone()], first, count: 1, weight }
+        Self {
+            began: 0,
+            last: first.clone(),
+            kept: vec![first.clone()],
+            first,
+            count: 1,
+            weight,
+        }
     }
 
     /// One more; it is kept if there is room.
@@ -31,6 +43,13 @@ impl Several {
             self.kept.push(seen.clone());
         }
         self.last = seen;
+    }
+
+    /// Everything happened so much later.
+    pub(super) fn shift(&mut self, by: i64) {
+        let all = self.kept.iter_mut().chain([&mut self.first, &mut self.last]);
+        all.for_each(|seen| seen.time += by);
+        self.began += by;
     }
 
     /// The roots that it gives a firing.

@@ -6,7 +6,7 @@
 use super::machine::Machine;
 use super::state::RuleState;
 use super::transaction::Descriptions;
-use super::{instant, millis};
+use super::{instant, written};
 use crate::compiled::Rule;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
@@ -41,6 +41,10 @@ pub struct Restored {
 pub struct SnapshotError(String);
 
 impl SnapshotError {
+    pub(super) const fn new(what: String) -> Self {
+        Self(what)
+    }
+
     /// This part of it is not what it should be.
     pub(super) fn of(what: &str, error: &serde_json::Error) -> Self {
         Self(format!("{what}: {error}"))
@@ -53,6 +57,20 @@ pub(super) struct Touched {
     pub(super) rules: BTreeSet<usize>,
     pub(super) flags: bool,
     pub(super) descriptions: BTreeSet<String>,
+    /// The clock went with what happened before, or what is written with it is another.
+    pub(super) clock: bool,
+}
+
+/// What it remembers besides what rules do.
+#[derive(Serialize, Deserialize)]
+struct WrittenClock {
+    #[serde(deserialize_with = "written::time")]
+    at: i64,
+    is_fresh: bool,
+    #[serde(deserialize_with = "written::count")]
+    noted: u64,
+    #[serde(deserialize_with = "written::times")]
+    skewed: BTreeMap<String, i64>,
 }
 
 #[derive(Serialize)]
@@ -60,6 +78,9 @@ struct WrittenRule<'a> {
     fingerprint: String,
     state: &'a RuleState,
 }
+
+#[derive(Deserialize)]
+struct WrittenFlags(#[serde(deserialize_with = "written::times")] BTreeMap<String, i64>);
 
 #[derive(Deserialize)]
 struct ReadRule {
@@ -78,6 +99,7 @@ impl Machine {
             rules: (0..self.states.len()).collect(),
             flags: true,
             descriptions: self.descriptions.keys().cloned().collect(),
+            clock: true,
         };
         self.written(&all)
     }
@@ -92,14 +114,24 @@ impl Machine {
         self.written(&touched)
     }
 
-    /// Whether [`take_touched`](Self::take_touched) has more than the clock.
+    /// Whether [`take_touched`](Self::take_touched) has something that matters: a clock
+    /// that somebody else turns does not.
     pub fn is_touched(&self) -> bool {
         let touched = &self.touched;
-        touched.flags || !touched.rules.is_empty() || !touched.descriptions.is_empty()
+        touched.flags
+            || touched.clock
+            || !touched.rules.is_empty()
+            || !touched.descriptions.is_empty()
     }
 
     fn written(&self, touched: &Touched) -> Result<Vec<Part>, SnapshotError> {
-        let mut parts = vec![part(CLOCK.to_owned(), &self.clock)?];
+        let clock = WrittenClock {
+            at: self.clock,
+            is_fresh: self.is_fresh,
+            noted: self.noted,
+            skewed: self.skewed.clone(),
+        };
+        let mut parts = vec![part(CLOCK.to_owned(), &clock)?];
         if touched.flags {
             parts.push(part(FLAGS.to_owned(), &self.flags)?);
         }
@@ -123,12 +155,12 @@ impl Machine {
     ///
     /// When a part cannot be understood; nothing has changed then.
     pub fn restore(&mut self, parts: &[Part]) -> Result<Restored, SnapshotError> {
-        let (mut clock, mut flags) = (self.clock, None);
+        let (mut clock, mut flags) = (None::<WrittenClock>, None::<WrittenFlags>);
         let (mut descriptions, mut rules) = (BTreeMap::new(), Vec::new());
         for part in parts {
             if part.name == CLOCK {
                 // It goes on where it was: what happened since is still to come.
-                clock = read(part)?;
+                clock = Some(read(part)?);
             } else if part.name == FLAGS {
                 flags = Some(read(part)?);
             } else if let Some(source) = part.name.strip_prefix(DESCRIPTIONS) {
@@ -141,9 +173,12 @@ impl Machine {
                 return Err(SnapshotError(format!("nobody knows the part `{name}`")));
             }
         }
-        self.clock = clock;
         self.is_fresh &= parts.is_empty();
-        self.flags = flags.unwrap_or_default();
+        if let Some(clock) = clock {
+            (self.clock, self.is_fresh) = (clock.at, clock.is_fresh);
+            (self.noted, self.skewed) = (clock.noted, clock.skewed);
+        }
+        self.flags = flags.map_or_else(BTreeMap::new, |it| it.0);
         self.descriptions = descriptions;
         let mut restored = Restored::default();
         for (name, it) in rules {
@@ -170,16 +205,16 @@ impl Machine {
             restored.anew.push(name);
         }
         self.touched.rules.insert(number);
-        // A rule that is no longer quiet lets go of them at the next tick.
+        // Until when is asked anew: the rule, or its calendar, may be another.
         let state = &mut self.states[number];
-        if !state.held.is_empty() && state.held_until.is_none() {
+        if !state.held.is_empty() {
             state.held_until = Some(self.clock);
         }
     }
 
     /// The latest time that it was given.
     pub fn clock(&self) -> Timestamp {
-        instant(self.clock.max(millis(Timestamp::UNIX_EPOCH)))
+        instant(self.clock)
     }
 }
 

@@ -20,9 +20,12 @@ pub(super) struct RuleState {
     /// Firings that wait for the end of a quiet time.
     pub(super) held: VecDeque<Firing>,
     /// When it ends.
+    #[serde(deserialize_with = "super::written::maybe_time")]
     pub(super) held_until: Option<i64>,
     /// When something was last said about it: that it failed, that keys were forgotten.
+    #[serde(deserialize_with = "super::written::maybe_time")]
     pub(super) failed_at: Option<i64>,
+    #[serde(deserialize_with = "super::written::maybe_time")]
     pub(super) evicted_at: Option<i64>,
     pub(super) counts: Counts,
 }
@@ -41,18 +44,25 @@ pub(super) enum WhenState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Events that fulfilled everything but `when`.
+    #[serde(deserialize_with = "super::written::count")]
     pub matched: u64,
     /// Firings that were handed out.
+    #[serde(deserialize_with = "super::written::count")]
     pub fired: u64,
     /// Firings that `limit` swallowed.
+    #[serde(deserialize_with = "super::written::count")]
     pub suppressed: u64,
     /// Firings that waited for the end of a quiet time.
+    #[serde(deserialize_with = "super::written::count")]
     pub held: u64,
     /// Firings that were dropped in a quiet time, or for which there was no room.
+    #[serde(deserialize_with = "super::written::count")]
     pub dropped: u64,
     /// Events on which an expression failed.
+    #[serde(deserialize_with = "super::written::count")]
     pub failed: u64,
     /// Keys that were forgotten.
+    #[serde(deserialize_with = "super::written::count")]
     pub evicted: u64,
 }
 
@@ -105,6 +115,23 @@ impl RuleState {
         let evicted = when + self.settle.take_evicted() + self.limit.take_evicted();
         self.counts.evicted += evicted;
         evicted
+    }
+
+    /// Everything happened so much later, and now it is this time.
+    pub(super) fn shift(&mut self, by: i64, now: i64) {
+        match &mut self.when {
+            WhenState::Each => {}
+            WhenState::Count(count) => count.shift(by),
+            WhenState::Absent(absent) => absent.shift(by),
+            WhenState::Pair(pair) => pair.shift(by),
+            WhenState::Digest(digest) => digest.shift(by),
+        }
+        self.settle.shift(by);
+        self.limit.shift(by);
+        // Calendars do not shift: whether it is quiet is asked anew.
+        self.held_until = self.held_until.map(|_| now);
+        self.failed_at = self.failed_at.map(|at| at + by);
+        self.evicted_at = self.evicted_at.map(|at| at + by);
     }
 
     /// Forgets what can have no effect any more.

@@ -286,14 +286,14 @@ impl Descriptions {
                 let fits = |at: &usize| text.is_char_boundary(*at);
                 let cut = (0..=DESCRIPTION_BYTES_MAX.min(text.len())).rev().find(fits);
                 text.truncate(cut.unwrap_or_default());
-                self.bytes += text.len();
+                self.bytes = self.bytes.saturating_add(text.len());
                 self.newest.push_back((key, text));
             }
             while self.bytes > DESCRIPTIONS_BYTES_MAX
                 || self.newest.len() > DESCRIPTIONS_MAX
             {
                 let Some((_, text)) = self.newest.pop_front() else { break };
-                self.bytes -= text.len();
+                self.bytes = self.bytes.saturating_sub(text.len());
             }
         }
     }
@@ -301,7 +301,8 @@ impl Descriptions {
     fn forget(&mut self, key: i64) {
         let bytes = &mut self.bytes;
         self.newest.retain(|(known, text)| {
-            *bytes -= if *known == key { text.len() } else { 0 };
+            let gone = if *known == key { text.len() } else { 0 };
+            *bytes = bytes.saturating_sub(gone);
             *known != key
         });
     }

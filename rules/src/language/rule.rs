@@ -137,7 +137,8 @@ pub static RULE: Block = Block {
             wants: Wants::Duration,
             need: Optional,
             doc: "Waits until so long no event came, then fires once, with all of them in \
-                `events`: a burst is one. Not together with `when`.",
+                `events`: a burst is one. What never settles fires after 60 times so long. Not \
+                together with `when`.",
             example: r#""2s""#,
         },
         Field {

@@ -13,6 +13,7 @@ pub(super) struct Task {
     pub(super) state: TaskState,
     pub(super) attempts: u32,
     /// When the first attempt began, in milliseconds since 1970.
+    #[serde(deserialize_with = "crate::evaluate::written::maybe_time")]
     pub(super) since: Option<i64>,
 }
 
@@ -22,7 +23,7 @@ pub(super) enum TaskState {
     Waits,
     Runs,
     /// Until then, before the next attempt.
-    Pauses(i64),
+    Pauses(#[serde(deserialize_with = "crate::evaluate::written::time")] i64),
     Succeeded,
     Failed,
     Skipped,
