@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tripline_api::{Batch, SourceId};
+use tripline_rules::evaluate::SKEW_MILLIS_MAX;
 
 /// What is older than this when it is read happened before.
 const YOUNG_MAX: Duration = Duration::from_secs(60);
@@ -40,9 +41,11 @@ impl Lags {
     }
 
     /// They were looked at: if the last is young, so is what comes behind them. One that
-    /// carries no time says nothing of that.
+    /// carries no time says nothing of that, nor does one that is still to come.
     pub(crate) fn behind(&mut self, batch: &Batch<'_>, now: Timestamp) {
-        if batch.last_time().is_some_and(|time| time >= oldest(now)) {
+        let newest = now.as_second().saturating_add(SKEW_MILLIS_MAX / 1000);
+        let is_young = |time| (oldest(now)..=newest).contains(&time);
+        if batch.last_time().is_some_and(is_young) {
             self.0.remove(batch.source);
         }
     }
@@ -132,6 +135,11 @@ mod tests {
             play(&mut lags, "b", &["00:01", "-"]),
             (true, true),
             "a trace has no time"
+        );
+        assert_eq!(
+            play(&mut lags, "b", &["00:01", "58:00"]),
+            (true, true),
+            "still to come"
         );
         assert_eq!(
             play(&mut lags, "b", &["00:02", "46:00"]),
