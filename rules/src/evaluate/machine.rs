@@ -24,8 +24,9 @@ use std::sync::Arc;
 pub enum Output {
     /// A rule fired.
     Fired(Box<Firing>),
-    /// Something that people should know of: to be made an event of the source `engine`.
-    Note(Note),
+    /// Something that people should know of, and how many firings led to it: to be made an
+    /// event of the source `engine`.
+    Note(Note, u32),
 }
 
 /// What time it is to events that come together.
@@ -60,6 +61,10 @@ pub struct Machine {
     pub(super) touched: Touched,
     /// When the times of a source were last said to be wrong.
     skewed: BTreeMap<String, i64>,
+    /// When it was last said that rules fire each other in a ring.
+    ring_at: Option<i64>,
+    /// How many firings led to what it looks at.
+    depth: u32,
     /// The patterns that were found, by rule; only where that was asked for.
     pub(super) samples: Option<Vec<BTreeSet<usize>>>,
     /// Who wants to know why, if anybody.
@@ -81,6 +86,8 @@ impl Machine {
             is_fresh: true,
             touched: Touched::default(),
             skewed: BTreeMap::new(),
+            ring_at: None,
+            depth: 0,
             samples: None,
             watch: None,
             set,
@@ -95,6 +102,7 @@ impl Machine {
         self.flags.clear();
         self.descriptions.clear();
         self.skewed.clear();
+        self.ring_at = None;
         self.clock = millis(now);
         for rule in 0..self.states.len() {
             self.expect(rule);
@@ -133,6 +141,7 @@ impl Machine {
         clock: Clock,
         out: &mut Vec<Output>,
     ) -> Hits {
+        self.depth = 0;
         if let Clock::Now(now) = clock {
             self.before(now, out);
         }
@@ -187,6 +196,7 @@ impl Machine {
         out: &mut Vec<Output>,
     ) {
         let time = transaction.marker.time.saturating_mul(1000);
+        self.depth = 0;
         match clock {
             Clock::Now(now) => self.before(now, out),
             Clock::Then(until) => self.turn_with(time, until, out),
@@ -224,18 +234,45 @@ impl Machine {
 
     /// Another event.
     pub fn event(&mut self, event: &Event, now: Timestamp, out: &mut Vec<Output>) {
+        self.depth = 0;
         self.before(now, out);
         if event.depth > DEPTH_MAX {
-            let message = format!(
-                "the event {} came of {DEPTH_MAX} firings in a row, and is not looked at: \
-                 rules seem to fire each other in a ring",
-                event.id
-            );
-            out.push(note(EngineEvent::RuleFailed, "", "", message));
+            self.tell_ring(event, out);
             return;
         }
+        self.depth = event.depth;
         self.mind_source(event);
         self.see(event, out);
+    }
+
+    /// Rules fire each other in a ring. A rule may look at that, but what it fires leads
+    /// nowhere.
+    fn tell_ring(&mut self, event: &Event, out: &mut Vec<Output>) {
+        let told = self.ring_at;
+        if told.is_some_and(|told| self.clock - told < TELL_AGAIN_MILLIS) {
+            return;
+        }
+        self.ring_at = Some(self.clock);
+        let message = format!(
+            "the event {} came of {DEPTH_MAX} firings in a row, and is not looked at: \
+             rules seem to fire each other in a ring",
+            event.id
+        );
+        self.depth = DEPTH_MAX;
+        self.note(EngineEvent::RuleFailed, ["", ""], message, out);
+    }
+
+    /// People should know of this, about a source and a rule.
+    pub(super) fn note(
+        &self,
+        event: EngineEvent,
+        [source, rule]: [&str; 2],
+        message: String,
+        out: &mut Vec<Output>,
+    ) {
+        let (source, rule) = (source.to_owned(), rule.to_owned());
+        let note = Note { event, source, listener: String::new(), rule, message };
+        out.push(Output::Note(note, self.depth));
     }
 
     /// When [`tick`](Self::tick) should be called if no event comes before; `None`: not
@@ -251,6 +288,7 @@ impl Machine {
 
     /// What happens without an event, up to and with this instant.
     pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        self.depth = 0;
         self.advance(millis(now), out);
         self.turn(now);
         let clock = self.clock;
@@ -371,7 +409,7 @@ impl Machine {
                  source's time zone, or at what held it up",
                 super::how_long(skew.saturating_abs())
             );
-            out.push(note(EngineEvent::ClockSkew, source, "", message));
+            self.note(EngineEvent::ClockSkew, [source, ""], message, out);
         }
         self.clock
     }
@@ -488,21 +526,6 @@ fn put(into: &mut Map<String, Json>, path: &[Arc<str>], value: &str) {
             }
         }
     }
-}
-
-pub(super) fn note(
-    event: EngineEvent,
-    source: &str,
-    rule: &str,
-    message: String,
-) -> Output {
-    Output::Note(Note {
-        event,
-        source: source.to_owned(),
-        listener: String::new(),
-        rule: rule.to_owned(),
-        message,
-    })
 }
 
 /// The most flags.

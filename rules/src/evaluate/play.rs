@@ -46,6 +46,8 @@ pub struct Play {
     is_behind: bool,
     /// Lines that are handed on as they are wait for others.
     waits_for_more: bool,
+    /// Not all that follows was done: there is more at this instant.
+    is_unfinished: bool,
     /// Troubles so far.
     notes: u64,
 }
@@ -53,7 +55,14 @@ pub struct Play {
 impl Play {
     /// A machine and the runs of its firings.
     pub const fn new(machine: Machine, runs: Runs) -> Self {
-        Self { machine, runs, is_behind: false, waits_for_more: false, notes: 0 }
+        Self {
+            machine,
+            runs,
+            is_behind: false,
+            waits_for_more: false,
+            is_unfinished: false,
+            notes: 0,
+        }
     }
 
     /// Whether what comes from now on happened before, so that the rules' time is that of
@@ -166,7 +175,8 @@ impl Play {
     /// When [`tick`](Self::tick) should be called if nothing comes before.
     pub fn due(&self) -> Option<Timestamp> {
         let machine = if self.is_behind { None } else { self.machine.due() };
-        [machine, self.runs.due()].into_iter().flatten().min()
+        let unfinished = self.is_unfinished.then_some(Timestamp::MIN);
+        [machine, self.runs.due(), unfinished].into_iter().flatten().min()
     }
 
     const fn clock(&self, now: Timestamp) -> Clock {
@@ -178,22 +188,16 @@ impl Play {
         if self.is_behind { self.machine.clock() } else { now }
     }
 
-    /// Does what follows, until nothing does at this instant.
+    /// Does what follows, until nothing does at this instant, or so much that the rest is
+    /// for the next [`tick`](Self::tick).
     fn follow(&mut self, out: &mut Vec<Output>, now: Timestamp, with: &mut dyn Executor) {
+        self.is_unfinished = false;
         // Nearly always nothing follows.
         if out.is_empty() && self.runs.is_empty() {
             return;
         }
-        loop {
-            for output in std::mem::take(out) {
-                match output {
-                    Output::Fired(firing) => {
-                        with.fired(&firing);
-                        self.runs.start(*firing);
-                    }
-                    Output::Note(note) => self.note(&note, now, with, out),
-                }
-            }
+        for _ in 0..ROUNDS_MAX {
+            self.take(out, now, with);
             let mut ended = Vec::new();
             let starts = self.runs.next(now, &mut ended);
             if starts.is_empty() && ended.is_empty() && out.is_empty() {
@@ -203,6 +207,24 @@ impl Play {
                 self.start(start, now, with, &mut ended, out);
             }
             self.tell(ended, now, with, out);
+        }
+        self.is_unfinished = true;
+        // What is a run is written down. Troubles are told once in a while, and so not for
+        // ever.
+        while !out.is_empty() {
+            self.take(out, now, with);
+        }
+    }
+
+    fn take(&mut self, out: &mut Vec<Output>, now: Timestamp, with: &mut dyn Executor) {
+        for output in std::mem::take(out) {
+            match output {
+                Output::Fired(firing) => {
+                    with.fired(&firing);
+                    self.runs.start(*firing);
+                }
+                Output::Note(note, depth) => self.note(&note, depth, now, with, out),
+            }
         }
     }
 
@@ -260,6 +282,7 @@ impl Play {
     fn note(
         &mut self,
         note: &Note,
+        depth: u32,
         now: Timestamp,
         with: &mut dyn Executor,
         out: &mut Vec<Output>,
@@ -268,7 +291,7 @@ impl Play {
         let id = format!("engine/{}/{}", millis(now), self.notes);
         self.notes += 1;
         let now = self.time(now);
-        self.machine.event(&Event::engine(note, &id, now), now, out);
+        self.machine.event(&Event::noted(note, &id, now, depth), now, out);
     }
 }
 
@@ -290,3 +313,9 @@ impl Inner {
         })
     }
 }
+
+/// So many times is done what follows of what was done, before others have their turn.
+const ROUNDS_MAX: usize = 1000;
+
+#[cfg(test)]
+mod tests;
