@@ -152,7 +152,7 @@ impl Listener for Rules {
 }
 
 impl Agenda for Rules {
-    fn remember(&mut self, kept: Vec<Kept>, bell: Bell) -> Result<(), ListenError> {
+    fn remember(&mut self, kept: &mut Vec<Kept>, bell: Bell) -> Result<(), ListenError> {
         let stop = |what: String| {
             ListenError::Stop(format!(
                 "what the rules remember cannot be read ({what}): nothing was changed. Use \
@@ -162,7 +162,7 @@ impl Agenda for Rules {
             ))
         };
         let (mut parts, mut runs) = (Vec::new(), Vec::new());
-        for kept in kept {
+        for kept in std::mem::take(kept) {
             if self.deeds.history.remember(&kept) {
                 continue;
             }
