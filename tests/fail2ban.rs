@@ -185,7 +185,7 @@ fn ours(path: &Path, lines: &[String]) -> Found {
 fn host_of(set: &RuleSet, output: Output) -> String {
     let firing = match output {
         Output::Fired(firing) => firing,
-        Output::Note(note) => panic!("{}", note.message),
+        Output::Note(note, _) => panic!("{}", note.message),
     };
     let rule = set.rules.iter().find(|rule| *rule.name == *firing.rule).unwrap();
     let job = render(set, &rule.actions[0], &firing, &BTreeMap::new()).unwrap();

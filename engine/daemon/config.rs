@@ -25,6 +25,7 @@ use tripline_diagnose::{
     shown, words,
 };
 use tripline_rules::RuleSet;
+use tripline_tasks::Crew;
 
 /// The kinds of sources and listeners that a configuration can name.
 #[derive(Clone, Copy)]
@@ -49,6 +50,8 @@ pub(crate) struct Config {
     /// The rules, of all files that it names; `None` if it names none, or if they were
     /// not asked for.
     pub(crate) rules: Option<Arc<RuleSet>>,
+    /// What their actions leave to the next configuration, where they are done.
+    pub(crate) crew: Option<Arc<Crew>>,
     /// What is probably not meant that way.
     pub(crate) warnings: Vec<Diagnostic>,
 }
@@ -286,6 +289,7 @@ impl Reading {
             sources: built_sources?,
             listeners: built_listeners.or_else(|| has_rules.then(Vec::new))?,
             rules: self.rules.set.clone(),
+            crew: None,
             warnings: Vec::new(),
         };
         let is_wrong = self.diagnostics.iter().any(|it| it.severity == Severity::Error);

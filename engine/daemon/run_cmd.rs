@@ -48,13 +48,16 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<ExitCod
         let state = config.state.clone();
         let events = Arc::new(Told::new(&config));
         events.note(begins, described(&config));
+        let crew = config.crew.clone();
         let (mut engine, progress) = start(config, store, args, Arc::clone(&events))?;
         let next = match args.until_idle {
             true => follow_until_idle(&mut engine, progress, &signals),
             false => follow(args, registry, &state, &signals, &events),
         };
-        if !matches!(next, Next::Reload(_)) {
-            events.note(EngineEvent::Stopping, String::new());
+        match (&next, &crew) {
+            (Next::Reload(_), Some(crew)) => crew.hand_over(),
+            (Next::Reload(_), None) => {}
+            _ => events.note(EngineEvent::Stopping, String::new()),
         }
         let (outcome, old_store) = engine.stop();
         match next {
@@ -71,6 +74,10 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<ExitCod
             }
             Next::Reload(next) => {
                 config = *next;
+                // Without rules what they had under way ends.
+                if let (Some(old), Some(new)) = (crew, &config.crew) {
+                    new.take_over(&old);
+                }
                 begins = EngineEvent::Reloaded;
                 store = match old_store {
                     Some(store) => store,

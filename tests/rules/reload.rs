@@ -42,6 +42,48 @@ fn a_hundred_reloads_lose_and_double_nothing() {
     assert_eq!(written, expected, "{}", place.said());
 }
 
+/// An action that takes as long as it likes is neither ended nor done again, and whoever
+/// loads the rules anew does not wait for it.
+#[test]
+fn a_slow_action_goes_on_over_reloads() {
+    let slow = r#"(name: "slow", on: Lines(source: "app"), match: r"job (?P<n>\d+) done",
+            do: [EXTRA Exec(id: "wait", needs: [], run: ["/bin/sh", "-c", "echo begun >> HERE/begun; cat HERE/pipe >> HERE/ended"], timeout: "10m")])"#;
+    let quick = r#"(name: "loaded", on: Engine(event: Reloaded), do: [Touch(id: "NAME", dir: "HERE", file: "NAME")])"#;
+    let with = |extra: &str, name: &str| {
+        format!("{},{}", slow.replace("EXTRA", extra), quick.replace("NAME", name))
+    };
+    let place = Place::new("", &with("", "zero"));
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        place.file("pipe"),
+        rustix::fs::FileType::Fifo,
+        mode,
+        0,
+    )
+    .unwrap();
+    let daemon = place.start();
+    place.append(&lines(0..1));
+    assert!(wait_until(PATIENCE, || place.file("begun").exists()), "{}", place.said());
+    // Another action before it: it has another place among those of its firing.
+    let first = r#"Touch(id: "mark", dir: "HERE", file: "marked"),"#;
+    for (extra, name) in [("", "one"), (first, "two"), (first, "three")] {
+        place.rules(&with(extra, name));
+        daemon.signal(Signal::HUP);
+        assert!(wait_until(PATIENCE, || place.file(name).exists()), "{}", place.said());
+    }
+    assert!(!place.file("ended").exists() || place.dir.read("ended").is_empty());
+    std::fs::write(place.file("pipe"), "out\n").unwrap();
+    place.wait_for_tasks(5);
+    daemon.stop();
+    assert_eq!(place.dir.read("begun"), b"begun\n");
+    assert_eq!(place.dir.read("ended"), b"out\n");
+    let mut ends = place.ends();
+    ends.sort();
+    let wanted = ["loaded.one", "loaded.three", "loaded.two", "slow.mark", "slow.wait"];
+    assert_eq!(ends, wanted.map(|it| format!("{it} succeeded")), "{}", place.said());
+}
+
 #[test]
 fn a_set_with_a_mistake_is_refused_and_the_old_one_goes_on() {
     let place = Place::new("", &rules("", ""));

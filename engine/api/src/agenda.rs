@@ -15,13 +15,14 @@ pub type Bell = Arc<dyn Fn() + Send + Sync>;
 /// from the same moment on as what is settled with it: a crash leaves both or neither,
 /// so nothing of it has to be recognised when it comes again.
 pub trait Agenda {
-    /// What was kept before, and the bell for whoever does some of the work elsewhere.
-    /// Called once, before the first [`begin`](crate::Listener::begin).
+    /// What was kept before, to be taken out, and the bell for whoever does some of the work
+    /// elsewhere. Called once, before the first [`begin`](crate::Listener::begin); after an
+    /// error that passes, again with what was left.
     ///
     /// # Errors
     ///
     /// As for [`listen`](crate::Listener::listen).
-    fn remember(&mut self, kept: Vec<Kept>, bell: Bell) -> Result<(), ListenError>;
+    fn remember(&mut self, kept: &mut Vec<Kept>, bell: Bell) -> Result<(), ListenError>;
 
     /// When [`work`](Self::work) should be called if the bell does not ring before;
     /// `None` when there is nothing to do.

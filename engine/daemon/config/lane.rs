@@ -10,7 +10,7 @@ use tripline_act::{ActContext, Hands};
 use tripline_api::{Args, BuildContext, Built, ListenerId, Source};
 use tripline_rules::RuleSet;
 use tripline_rules::compiled::Trigger;
-use tripline_tasks::{Rules, Setup};
+use tripline_tasks::{Crew, Rules, Setup};
 
 /// What makes a rule fire is soon on the disk, so that its actions soon start.
 const FLUSH_AFTER: Duration = Duration::from_millis(10);
@@ -41,7 +41,9 @@ pub(super) fn add(config: &mut Config, registry: &Registry) -> Result<(), Vec<St
         // Standard error may be gone; the work goes on all the same.
         _ = writeln!(std::io::stderr(), "tripline: {}: {what}", Rules::NAME);
     });
-    let rules = Rules::new(Setup { set, hands, tell });
+    let crew = Arc::new(Crew::new());
+    config.crew = Some(Arc::clone(&crew));
+    let rules = Rules::new(Setup { set, hands, crew, tell });
     let mut built = Built::new(Box::new(rules), from, QUIET);
     built.flush_after = FLUSH_AFTER;
     if let Some(id) = ListenerId::new(Rules::NAME) {

@@ -348,7 +348,7 @@ impl Lane {
         for track in &mut self.tracks {
             track.land(&mut changes);
         }
-        match self.keep(&mut changes) {
+        match self.keep(&mut changes, pace) {
             // All of it or nothing.
             Some(keeper) => {
                 let keeper = Some(keeper);

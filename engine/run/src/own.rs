@@ -1,9 +1,17 @@
 //! A listener's own work, as its lane and the ledger see it.
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tripline_api::{Bell, Change, Kept};
+
+/// What was kept may be so many bytes ahead of what is on the disk ...
+const AHEAD_BYTES_MAX: u64 = 256 << 20;
+/// ... and so many flushes.
+const AHEAD_MAX: usize = 1000;
+/// What a row takes besides its name and value.
+const ROW_BYTES: usize = 64;
 
 /// What one flush tells the ledger: committed together or not at all.
 pub(crate) struct Message {
@@ -49,13 +57,26 @@ pub(crate) struct Own {
     saved: Arc<AtomicU64>,
     number: u64,
     told: u64,
+    /// What was kept and is not on the disk: numbers and their bytes.
+    ahead: VecDeque<(u64, u64)>,
+    ahead_bytes: u64,
 }
 
 impl Own {
     pub(crate) fn new(kept: Vec<Kept>) -> Self {
         let (bell, rings) = bounded(1);
         let (kept, saved) = (Some(kept), Arc::default());
-        Self { kept, rings, bell, saved, number: 0, told: 0 }
+        let (number, told, ahead_bytes) = (0, 0, 0);
+        Self {
+            kept,
+            rings,
+            bell,
+            saved,
+            number,
+            told,
+            ahead: VecDeque::new(),
+            ahead_bytes,
+        }
     }
 
     /// For whoever does some of the work elsewhere.
@@ -94,9 +115,36 @@ impl Own {
         self.number
     }
 
+    /// This is kept with the last number; returns how many bytes it has.
+    pub(crate) fn kept(&mut self, kept: &[Kept]) -> u64 {
+        let bytes =
+            |it: &Kept| ROW_BYTES + it.name.len() + it.value.as_ref().map_or(0, Vec::len);
+        let bytes = kept.iter().map(bytes).sum::<usize>() as u64;
+        self.ahead_bytes += bytes;
+        let is_full = self.ahead.len() >= AHEAD_MAX;
+        match self.ahead.back_mut().filter(|_| is_full) {
+            // It is on the disk when the newer one is.
+            Some(last) => *last = (self.number, last.1 + bytes),
+            None => self.ahead.push_back((self.number, bytes)),
+        }
+        bytes
+    }
+
+    /// Whether so much of what was kept is not on the disk that no more should come: what
+    /// waits for a store that fails is bounded.
+    pub(crate) fn is_far_ahead(&self) -> bool {
+        self.ahead.len() >= AHEAD_MAX || self.ahead_bytes >= AHEAD_BYTES_MAX
+    }
+
     /// What is on the disk, if that is more than was told.
     pub(crate) fn news(&mut self) -> Option<u64> {
         let saved = self.saved.load(Ordering::SeqCst);
+        while let Some((number, bytes)) = self.ahead.front().copied()
+            && number <= saved
+        {
+            self.ahead.pop_front();
+            self.ahead_bytes -= bytes;
+        }
         (saved > std::mem::replace(&mut self.told, saved)).then_some(saved)
     }
 
@@ -109,4 +157,37 @@ impl Own {
 /// A bell that rings already need not be rung.
 fn ring(bell: &Sender<()>) {
     _ = bell.try_send(());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows(bytes: usize) -> Vec<Kept> {
+        vec![Kept { name: "x".to_owned(), value: Some(vec![0; bytes]) }]
+    }
+
+    #[test]
+    fn what_is_kept_is_not_far_ahead_of_the_disk() {
+        let mut own = Own::new(Vec::new());
+        let large = AHEAD_BYTES_MAX as usize / 4;
+        for (bytes, count) in [(large, 4), (0, AHEAD_MAX), (1, 3 * AHEAD_MAX)] {
+            assert!(!own.is_far_ahead());
+            let mut keepers = Vec::new();
+            for _ in 0..count {
+                keepers.push(own.next());
+                assert!(own.kept(&rows(bytes)) >= bytes as u64);
+            }
+            assert!(own.is_far_ahead() && own.ahead.len() <= AHEAD_MAX);
+            keepers.last().unwrap().is_saved();
+            assert_eq!(own.news(), Some(own.number()));
+            assert_eq!((own.ahead.len(), own.ahead_bytes), (0, 0));
+        }
+        let (first, second) = (own.next(), own.next());
+        own.kept(&rows(1));
+        first.is_saved();
+        assert!(own.news().is_some() && own.ahead.len() == 1, "that is the second one");
+        second.is_saved();
+        assert!(own.news().is_some() && own.ahead.is_empty());
+    }
 }

@@ -10,6 +10,11 @@ const FLUSH_BYTES: u64 = 256 * 1024 * 1024;
 const FLUSH_LOGS: usize = 1000;
 /// ... or after this long.
 const FLUSH_BUSY_AFTER: Duration = Duration::from_secs(1);
+/// What is kept at each flush, whatever it is about, may take so many bytes a second of the
+/// disk ...
+const KEPT_BYTES_A_SECOND: u64 = 20_000_000;
+/// ... and makes the next flush wait no longer than this.
+const KEPT_PAUSE_MAX: Duration = Duration::from_secs(2);
 
 /// When to flush, to say something, and to try again.
 pub(crate) struct Pace {
@@ -18,6 +23,8 @@ pub(crate) struct Pace {
     flush_after: Duration,
     unflushed_bytes: u64,
     unflushed_since: Option<Instant>,
+    /// So much was kept with the last flush that there is none before.
+    not_before: Option<Instant>,
     /// A flush that is on its way; there is no other meanwhile.
     pub(crate) flight: Option<Flight>,
     /// The lane is to stop, and waits no longer than until then for flushes.
@@ -40,6 +47,7 @@ impl Pace {
             flush_after,
             unflushed_bytes: 0,
             unflushed_since: None,
+            not_before: None,
             flight: None,
             give_up_at: None,
             reading_since: None,
@@ -68,6 +76,13 @@ impl Pace {
         self.unflushed_since.get_or_insert_with(Instant::now);
     }
 
+    /// So many bytes were kept with a flush.
+    pub(crate) fn kept(&mut self, bytes: u64) {
+        let pause =
+            Duration::from_millis(bytes.saturating_mul(1000) / KEPT_BYTES_A_SECOND);
+        self.not_before = Some(Instant::now() + pause.min(KEPT_PAUSE_MAX));
+    }
+
     pub(crate) fn flush_is_due(&self, busy: bool, until_idle: bool, logs: usize) -> bool {
         let Some(since) = self.unflushed_since.filter(|_| self.flight.is_none()) else {
             return false;
@@ -75,14 +90,15 @@ impl Pace {
         let after = if busy { FLUSH_BUSY_AFTER } else { self.flush_after };
         self.unflushed_bytes >= FLUSH_BYTES
             || logs >= FLUSH_LOGS
-            || since.elapsed() >= after
-            || (until_idle && !busy)
+            || (self.not_before.is_none_or(|time| time <= Instant::now())
+                && (since.elapsed() >= after || (until_idle && !busy)))
     }
 
     /// When a lane at rest has to flush.
     pub(crate) fn flush_at(&self) -> Option<Instant> {
         let since = self.unflushed_since.filter(|_| self.flight.is_none())?;
-        Some(since + self.flush_after)
+        let time = since + self.flush_after;
+        Some(self.not_before.map_or(time, |not_before| time.max(not_before)))
     }
 
     /// Whether everything that was listened to is settled.
@@ -99,5 +115,25 @@ impl Pace {
     pub(crate) fn begin_again(&mut self) {
         self.forget_unflushed();
         self.flight = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_keeps_much_is_flushed_less_often() {
+        let mut pace = Pace::new(Duration::ZERO);
+        pace.has_unflushed();
+        assert!(pace.flush_is_due(false, false, 0));
+        for (bytes, seconds) in [(1000, 0), (20_000_000, 1), (u64::MAX, 2)] {
+            let begin = Instant::now();
+            pace.kept(bytes);
+            let wait = pace.flush_at().unwrap() - begin;
+            assert_eq!(wait.as_secs(), seconds, "{bytes}");
+        }
+        assert!(!pace.flush_is_due(false, true, 0));
+        assert!(pace.flush_is_due(false, false, FLUSH_LOGS), "memory comes first");
     }
 }

@@ -8,6 +8,9 @@ use tripline_rules::evaluate::{Ended, TaskEnd};
 /// So many tasks are remembered; of more the oldest are forgotten.
 pub const HISTORY_MAX: usize = 10_000;
 
+/// So much is remembered of what a task said, in bytes: the end.
+pub const SAID_BYTES_MAX: usize = 2 << 10;
+
 /// A task that has ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ran {
@@ -50,7 +53,9 @@ impl History {
     }
 
     pub(crate) fn add(&mut self, ended: &Ended, at: i64) {
-        let ran = Ran { id: ended.id.clone(), at, end: ended.end.clone() };
+        let mut ran = Ran { id: ended.id.clone(), at, end: ended.end.clone() };
+        cut(&mut ran.end.stderr);
+        cut(&mut ran.end.reason);
         let number = self.next;
         self.next = self.next.saturating_add(1);
         self.kept.push_back(number);
@@ -72,6 +77,46 @@ impl History {
     }
 }
 
+/// Leaves the end of a text.
+fn cut(text: &mut String) {
+    let from = text.len().saturating_sub(SAID_BYTES_MAX);
+    let start = (from..text.len()).find(|at| text.is_char_boundary(*at));
+    text.drain(..start.unwrap_or_default());
+}
+
 fn name(number: u64) -> String {
     format!("{PREFIX}{number:020}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tripline_rules::model::Status;
+
+    #[test]
+    fn of_what_a_task_said_the_end_is_remembered() {
+        let text = |length: usize| format!("{}é", "x".repeat(length));
+        for (stderr, left) in [
+            (text(0), text(0)),
+            (text(9000), text(SAID_BYTES_MAX - 2)),
+            (String::new(), String::new()),
+        ] {
+            let mut history = History::default();
+            let end = TaskEnd {
+                rule: "r".to_owned(),
+                action: "a".to_owned(),
+                status: Status::Failed,
+                exit: 1,
+                reason: "é".repeat(SAID_BYTES_MAX),
+                stderr,
+                duration: "1s".to_owned(),
+                attempts: 1,
+                skipped: Vec::new(),
+            };
+            history.add(&Ended { id: "x".to_owned(), depth: 1, end }, 0);
+            let ran = Ran::read(&history.take_fresh()[0]).unwrap();
+            assert_eq!(ran.end.stderr, left);
+            assert_eq!(ran.end.reason, "é".repeat(SAID_BYTES_MAX / 2));
+        }
+    }
 }

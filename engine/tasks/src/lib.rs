@@ -14,12 +14,15 @@
 //!
 //! The time of rules is that of what they read: see [`lag`](self).
 
+mod crew;
 mod feed;
 mod history;
 mod lag;
 mod rules;
+mod turns;
 mod workers;
 
-pub use history::{HISTORY_MAX, Ran};
+pub use crew::Crew;
+pub use history::{HISTORY_MAX, Ran, SAID_BYTES_MAX};
 pub use rules::{Rules, Setup, Tell};
-pub use workers::WORKERS_MAX;
+pub use workers::{RULE_WORKERS_MAX, WORKERS_MAX};

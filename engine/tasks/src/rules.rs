@@ -1,9 +1,10 @@
 //! The listener.
 
+use crate::crew::{Crew, Held};
 use crate::feed::Feed;
 use crate::history::History;
 use crate::lag::Lags;
-use crate::workers::Workers;
+use crate::workers::{Act, Workers};
 use jiff::Timestamp;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub struct Setup {
     pub set: Arc<RuleSet>,
     /// Who does their actions.
     pub hands: Arc<Hands>,
+    /// Where they find what is under way, and leave it when others take over.
+    pub crew: Arc<Crew>,
     /// Who is told what people should know: troubles of the rules, tasks that failed.
     pub tell: Tell,
 }
@@ -39,6 +42,7 @@ pub struct Rules {
     /// Actions whose start is being written, by the number it is written with.
     written: VecDeque<(u64, Vec<Start>)>,
     hands: Arc<Hands>,
+    crew: Arc<Crew>,
     /// From the moment on that something was remembered.
     workers: Option<Workers>,
     /// Rules that are not there any more, until they are forgotten.
@@ -81,6 +85,7 @@ impl Rules {
             deeds: Deeds { starts: Vec::new(), history, tell: setup.tell, now },
             written: VecDeque::new(),
             hands: setup.hands,
+            crew: setup.crew,
             workers: None,
             forgotten: Vec::new(),
             is_winding_down: false,
@@ -109,6 +114,20 @@ impl Rules {
         }
     }
 
+    /// Has actions done, by those who do some of them already if there are any.
+    fn hire(&mut self, bell: Bell) {
+        let Some(Held { hands, mut workers }) = self.crew.take() else {
+            self.workers = Some(Workers::new(act(&self.hands), bell));
+            return;
+        };
+        // Two of a listener at the same time would spoil its output.
+        if hands.set_rules(self.play.machine.rules()).is_ok() {
+            self.hands = hands;
+        }
+        workers.go_on(act(&self.hands), bell);
+        self.workers = Some(workers);
+    }
+
     /// Hands out what may start.
     fn hand_out(&mut self) -> Result<(), ListenError> {
         let Some(workers) = self.workers.as_mut().filter(|_| !self.is_winding_down)
@@ -118,6 +137,22 @@ impl Rules {
         workers
             .hand_out()
             .map_err(|error| ListenError::io("cannot start a thread for actions", &error))
+    }
+}
+
+fn act(hands: &Arc<Hands>) -> Act {
+    let hands = Arc::clone(hands);
+    Arc::new(move |start, stop| hands.act(start, stop))
+}
+
+/// What is under way ends, unless others take over.
+impl Drop for Rules {
+    fn drop(&mut self) {
+        if self.crew.is_to_stay()
+            && let Some(workers) = self.workers.take()
+        {
+            self.crew.put(Held { hands: Arc::clone(&self.hands), workers });
+        }
     }
 }
 
@@ -153,7 +188,7 @@ impl Listener for Rules {
 }
 
 impl Agenda for Rules {
-    fn remember(&mut self, kept: Vec<Kept>, bell: Bell) -> Result<(), ListenError> {
+    fn remember(&mut self, kept: &mut Vec<Kept>, bell: Bell) -> Result<(), ListenError> {
         let stop = |what: String| {
             ListenError::Stop(format!(
                 "what the rules remember cannot be read ({what}): nothing was changed. Use \
@@ -163,7 +198,7 @@ impl Agenda for Rules {
             ))
         };
         let (mut parts, mut runs) = (Vec::new(), Vec::new());
-        for kept in kept {
+        for kept in std::mem::take(kept) {
             if self.deeds.history.remember(&kept) {
                 continue;
             }
@@ -197,7 +232,7 @@ impl Agenda for Rules {
         self.forgotten = restored.gone;
         // What was begun goes on.
         bell();
-        self.workers = Some(Workers::new(Arc::clone(&self.hands), bell));
+        self.hire(bell);
         Ok(())
     }
 
@@ -279,7 +314,7 @@ impl Agenda for Rules {
     }
 
     fn is_at_rest(&self) -> bool {
-        self.workers.as_ref().is_none_or(Workers::are_idle)
+        self.crew.is_to_stay() || self.workers.as_ref().is_none_or(Workers::are_idle)
     }
 }
 

@@ -106,12 +106,17 @@ impl Event {
 
     /// Something happened to Tripline itself. `id` stays the same when it comes again.
     pub fn engine(note: &Note, id: &str, now: Timestamp) -> Self {
+        Self::noted(note, id, now, 0)
+    }
+
+    /// The rules have a trouble of their own, of what `depth` firings led to.
+    pub(super) fn noted(note: &Note, id: &str, now: Timestamp, depth: u32) -> Self {
         let facts = Facts::Engine { event: Some(note.event) };
         let root = json!({
             "event": super::words::of_engine_event(note.event), "source": note.source,
             "listener": note.listener, "rule": note.rule, "message": note.message,
         });
-        Self::plain("engine", id, now, facts, Some(note.message.clone()), 0)
+        Self::plain("engine", id, now, facts, Some(note.message.clone()), depth)
             .with("engine", root)
     }
 
@@ -343,9 +348,13 @@ impl Seen {
 
     /// About how many bytes of memory it takes.
     pub(super) fn weight(&self) -> usize {
-        let texts = |map: &Map<String, Json>| map.values().map(weight_of).sum::<usize>();
-        SEEN_BYTES + texts(&self.roots) + texts(&self.captures)
+        weight_of_roots(&self.roots) + weight_of_roots(&self.captures) + SEEN_BYTES
     }
+}
+
+/// About how many bytes of memory the values of these take.
+pub(super) fn weight_of_roots(roots: &Map<String, Json>) -> usize {
+    roots.values().map(weight_of).sum()
 }
 
 fn weight_of(value: &Json) -> usize {

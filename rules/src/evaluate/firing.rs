@@ -1,6 +1,6 @@
 //! A rule fired: what its actions need to know.
 
-use super::event::{Roots, jinja};
+use super::event::{Roots, jinja, weight_of_roots};
 use super::keyed::Key;
 use super::{how_long, instant};
 use crate::compiled::{Action, FLAGS, Rule, RuleSet};
@@ -81,6 +81,12 @@ impl Firing {
         self
     }
 
+    /// About how many bytes of memory it takes.
+    pub(super) fn weight(&self) -> usize {
+        let more: usize = self.more.iter().map(String::len).sum();
+        FIRING_BYTES + weight_of_roots(&self.roots) + weight_of_roots(&self.own) + more
+    }
+
     /// The roots of its templates; `left` is what earlier actions left behind.
     pub(super) fn value(&self, set: &RuleSet, left: &BTreeMap<String, Json>) -> Value {
         let flags = flags_value(self.flags.iter().map(String::as_str));
@@ -129,3 +135,6 @@ pub(super) fn flags_value<'a>(flags: impl Iterator<Item = &'a str>) -> Value {
 pub(super) fn absent_for(millis: i64) -> Json {
     how_long(millis).into()
 }
+
+/// What the parts of fixed size take.
+const FIRING_BYTES: usize = 512;

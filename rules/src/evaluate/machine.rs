@@ -24,8 +24,9 @@ use std::sync::Arc;
 pub enum Output {
     /// A rule fired.
     Fired(Box<Firing>),
-    /// Something that people should know of: to be made an event of the source `engine`.
-    Note(Note),
+    /// Something that people should know of, and how many firings led to it: to be made an
+    /// event of the source `engine`.
+    Note(Note, u32),
 }
 
 /// What time it is to events that come together.
@@ -62,6 +63,10 @@ pub struct Machine {
     pub(super) skewed: BTreeMap<String, i64>,
     /// Troubles that became events.
     pub(super) noted: u64,
+    /// When it was last said that rules fire each other in a ring.
+    pub(super) ring_at: Option<i64>,
+    /// How many firings led to what it looks at.
+    depth: u32,
     /// The patterns that were found, by rule; only where that was asked for.
     pub(super) samples: Option<Vec<BTreeSet<usize>>>,
     /// Who wants to know why, if anybody.
@@ -84,6 +89,8 @@ impl Machine {
             touched: Touched::default(),
             skewed: BTreeMap::new(),
             noted: 0,
+            ring_at: None,
+            depth: 0,
             samples: None,
             watch: None,
             set,
@@ -98,6 +105,7 @@ impl Machine {
         self.flags.clear();
         self.descriptions.clear();
         self.skewed.clear();
+        self.ring_at = None;
         self.clock = millis(now);
         self.is_fresh = true;
         for rule in 0..self.states.len() {
@@ -137,6 +145,7 @@ impl Machine {
         clock: Clock,
         out: &mut Vec<Output>,
     ) -> Hits {
+        self.depth = 0;
         if let Clock::Now(now) = clock {
             self.is_fresh = false;
             self.before(now, out);
@@ -153,6 +162,8 @@ impl Machine {
         clock: Clock,
         out: &mut Vec<Output>,
     ) {
+        // What followed from the line before is done.
+        self.depth = 0;
         let set = Arc::clone(&self.set);
         let mut event: Option<Event> = None;
         for hit in hits {
@@ -192,6 +203,7 @@ impl Machine {
         out: &mut Vec<Output>,
     ) {
         let time = from_seconds(transaction.marker.time);
+        self.depth = 0;
         if let Clock::Now(now) = clock {
             self.is_fresh = false;
             self.before(now, out);
@@ -233,20 +245,48 @@ impl Machine {
 
     /// Another event.
     pub fn event(&mut self, event: &Event, now: Timestamp, out: &mut Vec<Output>) {
+        self.depth = 0;
         // One that comes at the machine's own time says nothing about that.
         self.is_fresh &= millis(now) <= self.clock;
         self.before(now, out);
         if event.depth > DEPTH_MAX {
-            let message = format!(
-                "the event {} came of {DEPTH_MAX} firings in a row, and is not looked at: \
-                 rules seem to fire each other in a ring",
-                event.id
-            );
-            out.push(note(EngineEvent::RuleFailed, "", "", message));
+            self.tell_ring(event, out);
             return;
         }
+        self.depth = event.depth;
         self.mind_source(event);
         self.see(event, out);
+    }
+
+    /// Rules fire each other in a ring. A rule may look at that, but what it fires leads
+    /// nowhere.
+    fn tell_ring(&mut self, event: &Event, out: &mut Vec<Output>) {
+        let told = self.ring_at;
+        if told.is_some_and(|told| self.clock - told < TELL_AGAIN_MILLIS) {
+            return;
+        }
+        self.ring_at = Some(self.clock);
+        self.touched.clock = true;
+        let message = format!(
+            "the event {} came of {DEPTH_MAX} firings in a row, and is not looked at: \
+             rules seem to fire each other in a ring",
+            event.id
+        );
+        self.depth = DEPTH_MAX;
+        self.note(EngineEvent::RuleFailed, ["", ""], message, out);
+    }
+
+    /// People should know of this, about a source and a rule.
+    pub(super) fn note(
+        &self,
+        event: EngineEvent,
+        [source, rule]: [&str; 2],
+        message: String,
+        out: &mut Vec<Output>,
+    ) {
+        let (source, rule) = (source.to_owned(), rule.to_owned());
+        let note = Note { event, source, listener: String::new(), rule, message };
+        out.push(Output::Note(note, self.depth));
     }
 
     /// When [`tick`](Self::tick) should be called if no event comes before; `None`: not
@@ -262,6 +302,7 @@ impl Machine {
 
     /// What happens without an event, up to and with this instant.
     pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Output>) {
+        self.depth = 0;
         self.advance(millis(now), out);
         self.turn(now);
         let clock = self.clock;
@@ -383,7 +424,7 @@ impl Machine {
                  source's time zone, or at what held it up",
                 super::how_long(skew.saturating_abs())
             );
-            out.push(note(EngineEvent::ClockSkew, source, "", message));
+            self.note(EngineEvent::ClockSkew, [source, ""], message, out);
         }
         self.clock
     }
@@ -424,6 +465,7 @@ impl Machine {
         self.touched.flags |= !self.flags.is_empty();
         self.flags.values_mut().for_each(|until| *until += by);
         self.skewed.clear();
+        self.ring_at = None;
     }
 
     fn turn(&mut self, now: Timestamp) {
@@ -550,21 +592,6 @@ fn put(into: &mut Map<String, Json>, path: &[Arc<str>], value: &str) {
 /// Milliseconds, no further away than [`TIME_MAX`].
 fn from_seconds(seconds: i64) -> i64 {
     seconds.saturating_mul(1000).clamp(-TIME_MAX, TIME_MAX)
-}
-
-pub(super) fn note(
-    event: EngineEvent,
-    source: &str,
-    rule: &str,
-    message: String,
-) -> Output {
-    Output::Note(Note {
-        event,
-        source: source.to_owned(),
-        listener: String::new(),
-        rule: rule.to_owned(),
-        message,
-    })
 }
 
 /// The most flags.

@@ -123,7 +123,7 @@ fn play(set: &Arc<RuleSet>, lines: &[String], restarts: bool) -> Vec<Firing> {
     machine.tick(at(lines.len() + 60), &mut out);
     let fired = |output| match output {
         Output::Fired(firing) => *firing,
-        Output::Note(note) => panic!("{}", note.message),
+        Output::Note(note, _) => panic!("{}", note.message),
     };
     out.into_iter().map(fired).collect()
 }

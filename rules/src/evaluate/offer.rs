@@ -7,7 +7,7 @@ use super::keyed::Key;
 use super::length;
 use super::limit::{self, Verdict};
 use super::lines::Role;
-use super::machine::{Machine, Output, TELL_AGAIN_MILLIS, note};
+use super::machine::{Machine, Output, TELL_AGAIN_MILLIS};
 use super::quiet;
 use super::several::Several;
 use super::state::{HELD_MAX, WhenState, absent_rule, count_rule};
@@ -379,7 +379,7 @@ impl Machine {
         if state.failed_at.is_none_or(|told| clock - told >= TELL_AGAIN_MILLIS) {
             state.failed_at = Some(clock);
             let message = format!("rule `{rule}`: {what}; it passed the event by");
-            out.push(note(EngineEvent::RuleFailed, source, &rule, message));
+            self.note(EngineEvent::RuleFailed, [source, &rule], message, out);
         }
     }
 
@@ -398,7 +398,7 @@ impl Machine {
             super::KEYS_MAX,
             state.counts.evicted
         );
-        out.push(note(EngineEvent::KeysEvicted, "", &rule, message));
+        self.note(EngineEvent::KeysEvicted, ["", &rule], message, out);
     }
 }
 

@@ -46,12 +46,20 @@ pub struct Play {
     is_behind: bool,
     /// Lines that are handed on as they are wait for others.
     waits_for_more: bool,
+    /// Not all that follows was done: there is more at this instant.
+    is_unfinished: bool,
 }
 
 impl Play {
     /// A machine and the runs of its firings.
     pub const fn new(machine: Machine, runs: Runs) -> Self {
-        Self { machine, runs, is_behind: false, waits_for_more: false }
+        Self {
+            machine,
+            runs,
+            is_behind: false,
+            waits_for_more: false,
+            is_unfinished: false,
+        }
     }
 
     /// Whether what comes from now on happened before, so that the rules' time is that of
@@ -164,7 +172,8 @@ impl Play {
     /// When [`tick`](Self::tick) should be called if nothing comes before.
     pub fn due(&self) -> Option<Timestamp> {
         let machine = if self.is_behind { None } else { self.machine.due() };
-        [machine, self.runs.due()].into_iter().flatten().min()
+        let unfinished = self.is_unfinished.then_some(Timestamp::MIN);
+        [machine, self.runs.due(), unfinished].into_iter().flatten().min()
     }
 
     const fn clock(&self, now: Timestamp) -> Clock {
@@ -176,18 +185,12 @@ impl Play {
         if self.is_behind { self.machine.clock() } else { now }
     }
 
-    /// Does what follows, until nothing does at this instant.
+    /// Does what follows, until nothing does at this instant, or so much that the rest is
+    /// for the next [`tick`](Self::tick).
     fn follow(&mut self, out: &mut Vec<Output>, now: Timestamp, with: &mut dyn Executor) {
-        loop {
-            for output in std::mem::take(out) {
-                match output {
-                    Output::Fired(firing) => {
-                        with.fired(&firing);
-                        self.runs.start(*firing);
-                    }
-                    Output::Note(note) => self.note(&note, now, with, out),
-                }
-            }
+        self.is_unfinished = false;
+        for _ in 0..ROUNDS_MAX {
+            self.take(out, now, with);
             let mut ended = Vec::new();
             let starts = self.runs.next(now, &mut ended);
             if starts.is_empty() && ended.is_empty() && out.is_empty() {
@@ -197,6 +200,24 @@ impl Play {
                 self.start(start, now, with, &mut ended, out);
             }
             self.tell(ended, now, with, out);
+        }
+        self.is_unfinished = true;
+        // What is a run is written down. Troubles are told once in a while, and so not for
+        // ever.
+        while !out.is_empty() {
+            self.take(out, now, with);
+        }
+    }
+
+    fn take(&mut self, out: &mut Vec<Output>, now: Timestamp, with: &mut dyn Executor) {
+        for output in std::mem::take(out) {
+            match output {
+                Output::Fired(firing) => {
+                    with.fired(&firing);
+                    self.runs.start(*firing);
+                }
+                Output::Note(note, depth) => self.note(&note, depth, now, with, out),
+            }
         }
     }
 
@@ -254,6 +275,7 @@ impl Play {
     fn note(
         &mut self,
         note: &Note,
+        depth: u32,
         now: Timestamp,
         with: &mut dyn Executor,
         out: &mut Vec<Output>,
@@ -261,7 +283,7 @@ impl Play {
         with.noted(note);
         let now = self.time(now);
         let id = format!("engine/{}/{}", millis(now), self.machine.next_note());
-        self.machine.event(&Event::engine(note, &id, now), now, out);
+        self.machine.event(&Event::noted(note, &id, now, depth), now, out);
     }
 }
 
@@ -283,3 +305,9 @@ impl Inner {
         })
     }
 }
+
+/// So many times is done what follows of what was done, before others have their turn.
+const ROUNDS_MAX: usize = 1000;
+
+#[cfg(test)]
+mod tests;

@@ -18,13 +18,15 @@ use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-use task::{Task, TaskState, left, pause, retries, tail};
+use task::{Task, TaskState, left, pause, retries, tail, together};
 
 /// The runs that are not over.
 #[derive(Debug)]
 pub struct Runs {
     set: Arc<RuleSet>,
     runs: BTreeMap<u64, Run>,
+    /// How many bytes all of them have.
+    bytes: usize,
     groups: BTreeMap<String, Group>,
     next: u64,
     /// Of these something may start now.
@@ -55,6 +57,11 @@ struct Run {
     /// What actions left behind, by their names in templates.
     left: BTreeMap<String, Json>,
     has_failed: bool,
+    /// As it was written last; before that about what it takes.
+    #[serde(skip)]
+    bytes: usize,
+    #[serde(skip)]
+    was_written: bool,
 }
 
 /// The number of a run, and what it is; `None` when it is over.
@@ -128,6 +135,7 @@ impl Runs {
         Self {
             set,
             runs: BTreeMap::new(),
+            bytes: 0,
             groups: BTreeMap::new(),
             next: 0,
             to_look_at: BTreeSet::new(),
@@ -161,7 +169,7 @@ impl Runs {
             }
             let run: Run = serde_json::from_slice(bytes)
                 .map_err(|error| SnapshotError::of("a run", &error))?;
-            runs.insert(number, run);
+            runs.insert(number, Run { bytes: bytes.len(), was_written: true, ..run });
         }
         let mut dropped = 0;
         for (number, mut run) in runs {
@@ -196,6 +204,7 @@ impl Runs {
                     false => group.waiting.push_back(number),
                 }
             }
+            self.bytes += run.bytes;
             self.runs.insert(number, run);
             self.to_look_at.insert(number);
         }
@@ -204,20 +213,35 @@ impl Runs {
         Ok(dropped)
     }
 
-    /// The runs that are others since this was asked last; `None` for one that is over.
+    /// The runs that are others since this was asked last; `None` for one that is over. One
+    /// that began and ended between the two is not among them.
     ///
     /// # Errors
     ///
     /// When one cannot be written, which does not happen.
     pub fn take_touched(&mut self) -> Result<Vec<WrittenRun>, SnapshotError> {
         let touched = std::mem::take(&mut self.touched);
-        let write = |number: u64| match self.runs.get(&number) {
-            None => Ok((number, None)),
-            Some(run) => serde_json::to_vec(run)
-                .map(|bytes| (number, Some(bytes)))
-                .map_err(|error| SnapshotError::of("a run", &error)),
+        let write = |number: u64| {
+            let Some(run) = self.runs.get_mut(&number) else { return Ok((number, None)) };
+            let bytes = serde_json::to_vec(run)
+                .map_err(|error| SnapshotError::of("a run", &error))?;
+            self.bytes = self.bytes - run.bytes + bytes.len();
+            (run.bytes, run.was_written) = (bytes.len(), true);
+            Ok((number, Some(bytes)))
         };
         touched.into_iter().map(write).collect()
+    }
+
+    /// A run is over.
+    fn forget(&mut self, number: u64) -> Option<Run> {
+        let run = self.runs.remove(&number)?;
+        self.bytes -= run.bytes;
+        if run.was_written {
+            self.touched.insert(number);
+        } else {
+            self.touched.remove(&number);
+        }
+        Some(run)
     }
 
     /// Whether [`take_touched`](Self::take_touched) has something.
@@ -237,6 +261,8 @@ impl Runs {
             .then(|| rule.one_at_a_time.as_ref().unwrap_or(&rule.name).to_string());
         let overlap = rule.overlap;
         let run = Run {
+            bytes: firing.weight(),
+            was_written: false,
             tasks: tasks.collect(),
             is_acting: group.is_none(),
             group: group.clone(),
@@ -244,6 +270,7 @@ impl Runs {
             left: BTreeMap::new(),
             has_failed: false,
         };
+        self.bytes += run.bytes;
         self.runs.insert(number, run);
         self.touched.insert(number);
         self.to_look_at.insert(number);
@@ -272,8 +299,7 @@ impl Runs {
         if group.waiting.len() > waiting
             && let Some(oldest) = group.waiting.pop_front()
         {
-            self.runs.remove(&oldest);
-            self.touched.insert(oldest);
+            self.forget(oldest);
             self.skipped += 1;
         }
     }
@@ -420,8 +446,7 @@ impl Runs {
         if !run.is_acting || !run.tasks.iter().all(is_over) {
             return;
         }
-        let Some(run) = self.runs.remove(&number) else { return };
-        self.touched.insert(number);
+        let Some(run) = self.forget(number) else { return };
         let Some(name) = run.group else { return };
         if let Some(group) = self.groups.get_mut(&name) {
             group.acting.retain(|it| *it != number);
@@ -468,7 +493,7 @@ impl Runs {
 
     /// Whether so much waits that no more events should be read.
     pub fn is_full(&self) -> bool {
-        self.runs.len() >= RUNS_MAX
+        self.runs.len() >= RUNS_MAX || self.bytes >= RUNS_BYTES_MAX
     }
 
     /// Firings that were skipped because others acted, since the beginning.
@@ -550,14 +575,6 @@ impl Run {
     }
 }
 
-/// How many of a group may act together.
-const fn together(overlap: Overlap) -> usize {
-    match overlap {
-        Overlap::Parallel(most) if most > 1 => most as usize,
-        _ => 1,
-    }
-}
-
 fn rule_of<'s>(set: &'s RuleSet, firing: &Firing) -> Option<&'s Rule> {
     set.rules.iter().find(|rule| *rule.name == *firing.rule)
 }
@@ -571,6 +588,8 @@ fn may_fail_on(firing: &Firing) -> bool {
 const NUMBER_MAX: u64 = 1 << 53;
 /// With so many runs no more events should be read.
 const RUNS_MAX: usize = 20_000;
+/// Nor with so many bytes of them.
+const RUNS_BYTES_MAX: usize = 256 << 20;
 
 #[cfg(test)]
 mod tests;

@@ -71,6 +71,8 @@ struct WrittenClock {
     noted: u64,
     #[serde(deserialize_with = "written::times")]
     skewed: BTreeMap<String, i64>,
+    #[serde(deserialize_with = "written::maybe_time")]
+    ring_at: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -130,6 +132,7 @@ impl Machine {
             is_fresh: self.is_fresh,
             noted: self.noted,
             skewed: self.skewed.clone(),
+            ring_at: self.ring_at,
         };
         let mut parts = vec![part(CLOCK.to_owned(), &clock)?];
         if touched.flags {
@@ -177,6 +180,7 @@ impl Machine {
         if let Some(clock) = clock {
             (self.clock, self.is_fresh) = (clock.at, clock.is_fresh);
             (self.noted, self.skewed) = (clock.noted, clock.skewed);
+            self.ring_at = clock.ring_at;
         }
         self.flags = flags.map_or_else(BTreeMap::new, |it| it.0);
         self.descriptions = descriptions;

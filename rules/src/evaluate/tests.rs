@@ -59,7 +59,7 @@ impl Play {
                 let Job::Emit { fields, .. } = job else { panic!("{job:?}") };
                 (firing.at / 1000 - NOON, fields[0].1.clone())
             }
-            Output::Note(note) => (-1, note.message),
+            Output::Note(note, _) => (-1, note.message),
         });
         texts.collect()
     }
@@ -271,6 +271,24 @@ fn tasks_and_emitted_events_are_events() {
     let fired = play.fired();
     assert_eq!(texts(fired[..2].to_vec()), ["0 y", "0 y"]);
     assert!(fired[2].1.contains("fire each other in a ring"));
+}
+
+#[test]
+fn a_ring_is_told_once_in_a_while_and_comes_of_what_it_is_about() {
+    let mut play = Play::new(
+        r#"(name: "r", on: Engine(emitted: ["x"]), if: "1 / (engine.message | length - 1) > 0",
+            do: [Emit(kind: "x", fields: {"t": "x"})])"#,
+    );
+    let mut notes = Vec::new();
+    for (second, depth) in [(0, 3), (1, 9), (2, 9), (60, 12), (61, 9)] {
+        let event = Event::emitted("x", &[], &format!("x/0/{second}"), at(second), depth);
+        play.machine.event(&event, at(second), &mut play.out);
+        notes.extend(play.out.drain(..).map(|output| match output {
+            Output::Note(note, depth) => (second, &*note.rule == "r", depth),
+            Output::Fired(firing) => panic!("{firing:?}"),
+        }));
+    }
+    assert_eq!(notes, [(0, true, 3), (1, false, 8), (61, false, 8)]);
 }
 
 #[test]

@@ -11,9 +11,9 @@ impl Lane {
     pub(super) fn remember(&mut self, pace: &mut Pace) -> Turn {
         let Some(own) = &mut self.own else { return Ok(()) };
         let bell = own.bell();
-        let Some(kept) = own.kept.take() else { return Ok(()) };
+        let Some(mut kept) = own.kept.take() else { return Ok(()) };
         self.attempt(pace, |lane| match lane.listener.agenda() {
-            Some(agenda) => agenda.remember(kept.clone(), bell.clone()),
+            Some(agenda) => agenda.remember(&mut kept, bell.clone()),
             None => Ok(()),
         })
     }
@@ -32,8 +32,10 @@ impl Lane {
                 lane.listener.agenda().map_or(Ok(()), |it| it.work())
             })?;
         }
-        let Some(agenda) = self.listener.agenda() else { return Ok(true) };
-        let takes_more = agenda.takes_more();
+        let (Some(own), Some(agenda)) = (&self.own, self.listener.agenda()) else {
+            return Ok(true);
+        };
+        let takes_more = agenda.takes_more() && !own.is_far_ahead();
         if agenda.has_to_keep() {
             pace.has_unflushed();
         }
@@ -66,11 +68,16 @@ impl Lane {
     }
 
     /// Adds what is to be remembered with what is settled.
-    pub(super) fn keep(&mut self, changes: &mut Vec<Change>) -> Option<Keeper> {
+    pub(super) fn keep(
+        &mut self,
+        changes: &mut Vec<Change>,
+        pace: &mut Pace,
+    ) -> Option<Keeper> {
         let own = self.own.as_mut()?;
         let agenda = self.listener.agenda().filter(|it| it.has_to_keep())?;
         let keeper = own.next();
         let kept = agenda.keep(own.number());
+        pace.kept(own.kept(&kept));
         changes.push(Change::Keep { listener: self.id.clone(), kept });
         Some(keeper)
     }

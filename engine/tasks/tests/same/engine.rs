@@ -17,7 +17,7 @@ use tripline_api::{
 };
 use tripline_rules::RuleSet;
 use tripline_run::{Engine, Event, Events, LaneSetup, Options};
-use tripline_tasks::{Ran, Rules, Setup};
+use tripline_tasks::{Crew, Ran, Rules, Setup};
 
 /// So long is waited for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,7 +44,7 @@ impl Listener for Late {
 }
 
 impl Agenda for Late {
-    fn remember(&mut self, kept: Vec<Kept>, bell: Bell) -> Result<(), ListenError> {
+    fn remember(&mut self, kept: &mut Vec<Kept>, bell: Bell) -> Result<(), ListenError> {
         self.0.remember(kept, bell)
     }
 
@@ -141,7 +141,8 @@ impl Site {
         };
         let hands = Arc::new(Hands::new(&self.set, &context).unwrap());
         let tell = Arc::new(|_: &str| {});
-        let rules = Rules::new(Setup { set: Arc::clone(&self.set), hands, tell });
+        let crew = Arc::new(Crew::new());
+        let rules = Rules::new(Setup { set: Arc::clone(&self.set), hands, crew, tell });
         let from = vec!["log".to_owned(), "p4".to_owned()];
         let built = Built {
             flush_after: Duration::ZERO,

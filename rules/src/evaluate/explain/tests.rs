@@ -144,7 +144,7 @@ fn same(set: &RuleSet, out: &[Output], explained: &Explained, what: &str) {
         .iter()
         .filter_map(|it| match it {
             Output::Fired(firing) => Some(firing.rule.as_str()),
-            Output::Note(_) => None,
+            Output::Note(..) => None,
         })
         .collect();
     let told = explained.rules.iter().filter(|it| it.fires());

@@ -3,6 +3,7 @@
 use super::Outcome;
 use crate::compiled::{Action, ActionKind};
 use crate::evaluate::length;
+use crate::model::Overlap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -77,6 +78,14 @@ pub(super) fn left(outcome: &Outcome) -> Json {
         Outcome::TimedOut { stderr } => {
             json!({ "stdout": "", "stderr": tail(stderr), "exit": -1 })
         }
+    }
+}
+
+/// How many of a group may act together.
+pub(super) const fn together(overlap: Overlap) -> usize {
+    match overlap {
+        Overlap::Parallel(most) if most > 1 => most as usize,
+        _ => 1,
     }
 }
 

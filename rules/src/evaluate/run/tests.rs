@@ -163,6 +163,48 @@ fn runs_survive_a_restart() {
 }
 
 #[test]
+fn runs_are_bounded_by_bytes_and_written_only_if_they_last() {
+    let set = rules(CHAIN);
+    let mut runs = Runs::exact(Arc::clone(&set));
+    let mut ended = Vec::new();
+    let large = |number: i64| {
+        let line = "x".repeat(RUNS_BYTES_MAX / 10).into();
+        let firing = firing("r", number);
+        Firing { own: serde_json::Map::from_iter([("line".to_owned(), line)]), ..firing }
+    };
+    let mut began = 0;
+    while !runs.is_full() {
+        began += 1;
+        runs.start(large(began));
+    }
+    assert_eq!(began, 10);
+    let written = runs.take_touched().unwrap();
+    assert_eq!(written.iter().filter(|(_, bytes)| bytes.is_some()).count(), 10);
+    let all: usize = written.iter().flat_map(|(_, bytes)| bytes).map(Vec::len).sum();
+    assert_eq!((runs.bytes, runs.is_full()), (all, true));
+    let mut restored = Runs::exact(Arc::clone(&set));
+    let written =
+        written.iter().map(|(number, bytes)| (*number, bytes.as_deref().unwrap()));
+    restored.restore(written).unwrap();
+    assert_eq!((restored.bytes, restored.is_full()), (all, true));
+    // One that was written is forgotten, one that was not leaves nothing.
+    runs.start(firing("r", 11));
+    let fail = |runs: &mut Runs, ended: &mut Vec<Ended>| {
+        let starts = runs.next(at(0), ended);
+        assert!(!starts.is_empty());
+        for start in starts {
+            runs.ended(start.task, failed(1), at(0), ended);
+        }
+    };
+    while !runs.is_empty() {
+        fail(&mut runs, &mut ended);
+    }
+    assert_eq!((runs.bytes, runs.is_full()), (0, false));
+    let left = runs.take_touched().unwrap();
+    assert_eq!(left, (0..10).map(|number| (number, None)).collect::<Vec<_>>());
+}
+
+#[test]
 fn pauses_differ_a_little() {
     let set = rules(CHAIN);
     let action = &set.rules[0].actions[1];
