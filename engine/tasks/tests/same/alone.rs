@@ -207,7 +207,7 @@ proptest! {
         mut items in some_items(),
         is_started in any::<bool>(),
         cuts in prop::collection::vec(any::<bool>(), 1..90),
-        restarts in prop::collection::vec((any::<bool>(), 0..500_i64), 1..90),
+        stops in prop::collection::vec((0..4_u8, 0..500_i64), 1..90),
     ) {
         let set = set(&rules, base(), "/nowhere");
         if is_started {
@@ -217,10 +217,13 @@ proptest! {
         let wanted = line_by_line(&set, &items);
         let mut alone = Alone::new(Arc::clone(&set), now());
         for (number, (is_journal, text)) in batches(&items, &cuts).enumerate() {
-            let (restarts, seconds) = restarts[number % restarts.len()];
-            if restarts {
-                // Before anything had a time, what comes has that of the beginning.
-                alone.restart(if is_started && number > 0 { seconds } else { 0 });
+            let (stop, seconds) = stops[number % stops.len()];
+            // Before anything had a time, what comes has that of the beginning.
+            let seconds = if is_started && number > 0 { seconds } else { 0 };
+            match stop {
+                0 => alone.restart(seconds),
+                1 | 2 => alone.keep(),
+                _ => {}
             }
             alone.take(is_journal, &text);
         }
