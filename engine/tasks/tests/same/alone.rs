@@ -233,6 +233,28 @@ proptest! {
     }
 }
 
+/// One in ten of such numbers is another when it is read carelessly.
+#[test]
+fn numbers_stay_what_they_were() {
+    let rule = r#"(name: "r", on: Lines(source: "log"), match: r"login %{FLOAT:n}",
+        when: Count(of: 2, within: "1d"),
+        do: [Emit(kind: "r", fields: {"t": "{{ first.n }}"})])"#;
+    let set = set(&[rule], base(), "/nowhere");
+    let number =
+        |it: u64| format!("{}.{}", it % 99, it.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 5);
+    let line = |it| (false, format!("2026-01-05T12:00:00Z login {}\n", number(it)));
+    let items: Vec<_> = (0..400).map(line).collect();
+    let wanted = line_by_line(&set, &items);
+    let mut alone = Alone::new(set, now());
+    for (is_journal, text) in &items {
+        alone.take(*is_journal, text);
+        alone.restart(0);
+    }
+    alone.catch_up(later());
+    assert_eq!(wanted.fired.len(), 200);
+    same(&wanted, &alone.deeds).unwrap();
+}
+
 /// `TRIPLINE_SAME_CASES`, or a few.
 fn cases() -> u32 {
     let given = std::env::var("TRIPLINE_SAME_CASES").ok().and_then(|it| it.parse().ok());
