@@ -102,10 +102,12 @@ struct Site {
     /// Bytes that are there of the log and the journal, as far as they are whole.
     whole: [u64; 2],
     starts: usize,
+    /// A source of which nothing comes would count as one that is behind.
+    has_journal: bool,
 }
 
 impl Site {
-    fn new(rules: &[&str], base: Timestamp, on_disk: bool) -> Self {
+    fn new(rules: &[&str], base: Timestamp, on_disk: bool, has_journal: bool) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let here = directory.path().join("touched");
         fs::create_dir(&here).unwrap();
@@ -117,7 +119,15 @@ impl Site {
             true => Shelf::on_disk(&directory.path().join("state")),
             false => Shelf::in_memory(),
         };
-        Self { directory, set, shelf, engine: None, whole: [0; 2], starts: 0 }
+        Self {
+            directory,
+            set,
+            shelf,
+            engine: None,
+            whole: [0; 2],
+            starts: 0,
+            has_journal,
+        }
     }
 
     fn sources(&self) -> Vec<Arc<dyn Source>> {
@@ -126,10 +136,12 @@ impl Site {
             let context = BuildContext { name, directory, state: directory };
             tripline_follow::ALL[number].build(&Args::new(args), &context).unwrap()
         };
-        vec![
-            source("log", 1, r#"(paths: ["log"], time: Iso, zone: "UTC")"#),
-            source("p4", 0, r#"(path: "journal")"#),
-        ]
+        let mut sources =
+            vec![source("log", 1, r#"(paths: ["log"], time: Iso, zone: "UTC")"#)];
+        if self.has_journal {
+            sources.push(source("p4", 0, r#"(path: "journal")"#));
+        }
+        sources
     }
 
     /// Starts, and dies at this commit.
@@ -143,14 +155,15 @@ impl Site {
         let tell = Arc::new(|_: &str| {});
         let crew = Arc::new(Crew::new());
         let rules = Rules::new(Setup { set: Arc::clone(&self.set), hands, crew, tell });
-        let from = vec!["log".to_owned(), "p4".to_owned()];
+        let sources = self.sources();
+        let from = sources.iter().map(|source| source.id().to_string()).collect();
         let built = Built {
             flush_after: Duration::ZERO,
             ..Built::new(Box::new(Late(rules)), from, Duration::from_secs(60))
         };
         let store = Mortal::new(&self.shelf, dies_at, takes_effect);
         let setup = tripline_run::Setup {
-            sources: self.sources(),
+            sources,
             listeners: vec![LaneSetup {
                 id: ListenerId::new(Rules::NAME).unwrap(),
                 built,
@@ -298,7 +311,7 @@ fn play(
     // The first thing that has a time says when all began.
     items.insert(0, Item::Line(When::Later(0), START.to_owned()));
     let items = written(&items, base);
-    let mut site = Site::new(rules, base, on_disk);
+    let mut site = Site::new(rules, base, on_disk, items.iter().any(|it| it.0));
     let mut deaths = deaths.iter();
     for (is_journal, text, is_whole) in pieces(&items, cuts) {
         site.write(is_journal, &text, is_whole);
