@@ -3,14 +3,14 @@
 //! Names are resolved, patterns are built, durations and numbers lie within their bounds,
 //! the graph of `needs` has no ring. [`load`](crate::load) is the only way to make it.
 
+mod calendar;
 mod set;
 
 use crate::Type;
 use crate::model::{EngineEvent, Fire, Op, Overlap, Quieted, Status};
+use jiff::Timestamp;
 use jiff::civil::Time;
-use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
 use minijinja::{Environment, Error, ErrorKind, Value};
 use regex::bytes::Regex;
 use std::collections::BTreeMap;
@@ -289,36 +289,6 @@ pub enum CalendarTime {
         /// When it ends.
         to: Timestamp,
     },
-}
-
-impl Calendar {
-    /// Whether the instant is in it.
-    pub fn holds(&self, at: Timestamp) -> bool {
-        self.times.iter().any(|time| time.holds(at))
-    }
-}
-
-impl CalendarTime {
-    fn holds(&self, at: Timestamp) -> bool {
-        match self {
-            Self::Once { from, to } => (*from..*to).contains(&at),
-            Self::Weekly { days, from, to, zone } => {
-                let here = Zoned::new(at, zone.clone());
-                let today = has(days, here.weekday());
-                let yesterday = has(days, here.weekday().previous());
-                let time = here.time();
-                match from < to {
-                    true => today && (*from..*to).contains(&time),
-                    false => today && time >= *from || yesterday && time < *to,
-                }
-            }
-        }
-    }
-}
-
-fn has(days: &[bool; 7], day: Weekday) -> bool {
-    let index = usize::try_from(day.to_monday_zero_offset()).unwrap_or_default();
-    days.get(index).copied().unwrap_or_default()
 }
 
 /// An action.

@@ -2,70 +2,205 @@
 //!
 //! While the daemon was away the files went on. What it reads then happened before, and
 //! rules that count in windows, or wait for what does not come, must not take an hour for
-//! a second. So until every source was at its end once, or brings what is young, the time
-//! of rules is the one that entries carry.
+//! a second. So while a source brings what is old, and at a start until it was looked at,
+//! the time of rules is the one that entries carry, until the source is at its end. Of
+//! several files the one that is furthest behind says how far the clock goes: what the
+//! others bring does not make anything late that is still to be read.
 
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
-use tripline_api::SourceId;
+use tripline_api::{Batch, SourceId};
+use tripline_rules::evaluate::Behind;
 
 /// What is older than this when it is read happened before.
 const YOUNG_MAX: Duration = Duration::from_secs(60);
+/// So many entries are looked at for one with a time.
+const UNTIMED_MAX: usize = 100;
+/// So many files of a source are told apart; of further ones the one that is furthest
+/// behind counts.
+const FILES_MAX: usize = 1_000;
 
 /// The sources of which old entries may come.
 #[derive(Debug, Default)]
-pub(crate) struct Lags(BTreeSet<SourceId>);
+pub(crate) struct Lags(BTreeMap<SourceId, Lag>);
+
+/// How far each file of a source came, in seconds since 1970; nothing while the source
+/// was not looked at.
+type Lag = BTreeMap<Option<Arc<Path>>, i64>;
 
 impl Lags {
     /// A source begins: nobody knows yet how far it is behind.
     pub(crate) fn begin(&mut self, source: &SourceId) {
-        self.0.insert(source.clone());
+        self.0.entry(source.clone()).or_default();
     }
 
-    /// Entries come, of which the last carries this time, in seconds since 1970.
-    pub(crate) fn see(&mut self, source: &SourceId, time: Option<i64>, now: Timestamp) {
-        // What carries no time is never old.
+    /// A batch comes; returns how it is with its entries if they, or others, happened
+    /// before.
+    pub(crate) fn see(&mut self, batch: &Batch<'_>, now: Timestamp) -> Option<Behind> {
+        let file = batch.log.map(|log| Arc::clone(log.path));
+        self.comes(batch.source, file, times(batch), now)
+    }
+
+    fn comes(
+        &mut self,
+        source: &SourceId,
+        mut file: Option<Arc<Path>>,
+        times: Option<(i64, i64)>,
+        now: Timestamp,
+    ) -> Option<Behind> {
         let oldest = now.as_second().saturating_sub(YOUNG_MAX.as_secs().cast_signed());
-        let is_old = time.is_some_and(|time| time < oldest);
-        if !is_old {
-            self.0.remove(source);
-        } else if !self.0.contains(source) {
-            self.0.insert(source.clone());
+        // A batch may begin long ago and end now: its first entry says how it is.
+        if times.is_some_and(|(first, _)| first < oldest) {
+            self.begin(source);
         }
+        let mut is_shared = false;
+        let mut behind = Behind { is_in_order: true, ..Behind::default() };
+        if let Some(lag) = self.0.get_mut(source) {
+            is_shared = !lag.contains_key(&file) && lag.len() >= FILES_MAX;
+            if is_shared {
+                file = None;
+            }
+            let before = lag.get(&file).copied();
+            if let Some((first, last)) = times {
+                let last = last.min(now.as_second());
+                let reached = match before {
+                    Some(before) if is_shared => last.min(before),
+                    Some(before) => last.max(before),
+                    None => last,
+                };
+                lag.insert(file.clone(), reached);
+                behind.untimed = instant(before.unwrap_or(first));
+            } else {
+                behind.untimed = before.and_then(instant);
+            }
+            behind.is_in_order = lag.len() <= 1;
+            // What carries no time is never old.
+            if lag.is_empty() {
+                self.0.remove(source);
+            }
+        }
+        if self.0.is_empty() {
+            return None;
+        }
+        let own = (!is_shared).then_some((source, &file));
+        behind.until = self.reached_by_others(own, source, now);
+        Some(behind)
     }
 
-    /// All that was there of a source came.
+    /// How far all other files came; `None` while that is not known.
+    fn reached_by_others(
+        &self,
+        own: Option<(&SourceId, &Option<Arc<Path>>)>,
+        source: &SourceId,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        let mut until = now.as_second();
+        for (other, lag) in &self.0 {
+            if other != source && lag.is_empty() {
+                return None;
+            }
+            let others = lag.iter().filter(|(file, _)| own != Some((other, *file)));
+            until = others.map(|(_, reached)| *reached).fold(until, i64::min);
+        }
+        // This very instant, not the second in which it is.
+        if until == now.as_second() { Some(now) } else { instant(until) }
+    }
+
+    /// All that was there of a source came, or nothing can be had of it now.
     pub(crate) fn at_end(&mut self, source: &SourceId) {
         self.0.remove(source);
     }
 
-    /// Whether what is read happened before.
-    pub(crate) fn is_behind(&self) -> bool {
-        !self.0.is_empty()
+    /// Whether what is read happened before; the clock stands still then.
+    pub(crate) fn behind(&self) -> Option<Behind> {
+        if self.0.is_empty() { None } else { Some(Behind::default()) }
     }
+}
+
+/// The times of the first and the last entry of a batch that say theirs, in seconds since
+/// 1970.
+fn times(batch: &Batch<'_>) -> Option<(i64, i64)> {
+    let first = match batch.log {
+        None => batch.marks.iter().find_map(|mark| mark.by).map(|mark| mark.time),
+        Some(log) => log.time.and_then(|_| {
+            batch.entries().take(UNTIMED_MAX).find_map(|entry| entry.time())
+        }),
+    }?;
+    Some((first, batch.last_time().unwrap_or(first)))
+}
+
+fn instant(second: i64) -> Option<Timestamp> {
+    Timestamp::from_second(second).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const NOW: i64 = 1_000_000;
+
+    fn id(name: &str) -> SourceId {
+        SourceId::new(name).unwrap()
+    }
+
+    /// Entries from then to then; until when the clock may go, if they are behind.
+    fn comes(lags: &mut Lags, name: &str, times: Option<(i64, i64)>) -> Option<Behind> {
+        let (name, file) = name.split_once('/').unwrap_or((name, ""));
+        let file = Some(Arc::from(Path::new(file)));
+        lags.comes(&id(name), file, times, instant(NOW).unwrap())
+    }
+
+    fn until(lags: &mut Lags, name: &str, from: i64, to: i64) -> Option<i64> {
+        comes(lags, name, Some((from, to))).unwrap().until.map(Timestamp::as_second)
+    }
+
     #[test]
-    fn it_is_behind_until_all_are_at_their_end_or_young() {
-        let id = |name| SourceId::new(name).unwrap();
-        let now = Timestamp::from_second(1_000_000).unwrap();
+    fn it_is_behind_until_all_are_at_their_end() {
         let mut lags = Lags::default();
         lags.begin(&id("a"));
         lags.begin(&id("b"));
-        lags.see(&id("a"), Some(999_000), now);
-        assert!(lags.is_behind());
-        lags.see(&id("a"), Some(999_999), now);
-        assert!(lags.is_behind(), "of `b` nothing is known");
+        assert_eq!(until(&mut lags, "a", 100, 200), None, "of `b` nothing is known");
+        assert_eq!(until(&mut lags, "b", 300, 400), Some(200));
+        assert_eq!(until(&mut lags, "a", 200, 500), Some(400));
+        assert_eq!(until(&mut lags, "live", NOW, NOW), Some(400), "it drives nobody");
         lags.at_end(&id("b"));
-        assert!(!lags.is_behind());
-        lags.see(&id("b"), Some(0), now);
-        assert!(lags.is_behind(), "an old file came back");
-        lags.see(&id("b"), None, now);
-        assert!(!lags.is_behind());
+        assert_eq!(until(&mut lags, "a", 500, NOW), Some(NOW), "by itself it drives");
+        assert_eq!(until(&mut lags, "a", NOW, NOW), Some(NOW));
+        lags.at_end(&id("a"));
+        assert!(lags.behind().is_none());
+        assert!(comes(&mut lags, "a", Some((NOW - 60, NOW))).is_none());
+        assert!(comes(&mut lags, "a", Some((NOW - 61, NOW))).is_some(), "it began old");
+    }
+
+    #[test]
+    fn what_carries_no_time_is_never_old() {
+        let mut lags = Lags::default();
+        lags.begin(&id("plain"));
+        lags.begin(&id("a"));
+        let plain = comes(&mut lags, "plain", None).unwrap();
+        assert_eq!((plain.until, plain.untimed), (None, None), "it happens now");
+        comes(&mut lags, "a", Some((100, 200)));
+        let untimed = comes(&mut lags, "a", None).unwrap().untimed;
+        assert_eq!(untimed, instant(200), "it belongs to old ones");
+        lags.at_end(&id("a"));
+        assert!(comes(&mut lags, "plain", None).is_none());
+    }
+
+    #[test]
+    fn files_of_a_source_are_told_apart() {
+        let mut lags = Lags::default();
+        let first = comes(&mut lags, "a/1", Some((100, 900))).unwrap();
+        assert!(first.is_in_order);
+        let second = comes(&mut lags, "a/2", Some((100, 200))).unwrap();
+        assert!(!second.is_in_order);
+        assert_eq!(second.until, instant(900));
+        assert_eq!(until(&mut lags, "a/1", 900, 950), Some(200));
+        for file in 0..2 * FILES_MAX {
+            comes(&mut lags, &format!("a/x{file}"), Some((300, 400)));
+        }
+        assert_eq!(lags.0[&id("a")].len(), FILES_MAX + 1);
     }
 }

@@ -91,7 +91,7 @@ impl Rules {
     /// It is this time now.
     fn now(&mut self) -> Timestamp {
         self.deeds.now = Timestamp::now();
-        self.play.set_behind(self.lags.is_behind());
+        self.play.set_behind(self.lags.behind());
         self.deeds.now
     }
 
@@ -131,8 +131,8 @@ impl Listener for Rules {
     fn listen(&mut self, entries: &View<'_>) -> Result<(), ListenError> {
         let batch = entries.batch();
         let now = Timestamp::now();
-        self.lags.see(batch.source, batch.last_time(), now);
-        let now = self.now();
+        self.deeds.now = now;
+        self.play.set_behind(self.lags.see(batch, now));
         match batch.log {
             Some(_) if batch.source.as_str() == Self::ENGINE => self.engine(batch, now),
             Some(_) => Feed::lines(&mut self.play, batch, now, &mut self.deeds),
@@ -217,11 +217,12 @@ impl Agenda for Rules {
 
     fn at_end(&mut self, source: &SourceId) {
         self.lags.at_end(source);
-        self.play.set_behind(self.lags.is_behind());
+        self.play.set_behind(self.lags.behind());
     }
 
     fn takes_more(&self) -> bool {
-        !self.play.runs.is_full()
+        // What is late comes first: it happened before what is in the files.
+        !self.play.runs.is_full() && !self.play.is_late(Timestamp::now())
     }
 
     fn has_to_keep(&self) -> bool {

@@ -73,17 +73,35 @@ impl Absent {
         Some(Told { key, seen, absent_for: now - before.since, at: now })
     }
 
-    /// What is absent by now.
-    pub(super) fn tick(&mut self, rule: Rule, now: i64) -> Option<Told> {
+    /// What is absent by now; of this key, or of any.
+    pub(super) fn tick(
+        &mut self,
+        rule: Rule,
+        only: Option<&Key>,
+        now: i64,
+    ) -> Option<Told> {
         if self.stopped.is_some() {
             return None;
         }
-        let (at, key, mut clock) = self.clocks.take_due(now)?;
+        let (at, key, mut clock) = self.clocks.take_due_of(only, now)?;
         clock.has_fired = true;
         let (seen, absent_for) = (clock.last.clone(), at - clock.since);
         let weight = seen.weight();
         self.clocks.put(key.clone(), clock, weight, rule.again.map(|again| at + again));
         Some(Told { key, seen, absent_for, at })
+    }
+
+    /// Time goes on until then at once, and nobody could be told in between: of several
+    /// times that are over the last one counts.
+    pub(super) fn skip(&mut self, rule: Rule, until: i64) {
+        if let (Some(again), None) = (rule.again, self.stopped) {
+            self.clocks.skip(again, until);
+        }
+    }
+
+    /// When this will be absent.
+    pub(super) fn due_of(&self, key: &Key) -> Option<i64> {
+        if self.stopped.is_some() { None } else { self.clocks.due_of(key) }
     }
 
     /// When something will be absent.
@@ -107,6 +125,14 @@ impl Absent {
         }
     }
 
+    pub(super) fn set_back(&mut self, by: i64) {
+        self.stopped = self.stopped.map(|since| since - by);
+        self.clocks.set_back(by, |clock| {
+            clock.since -= by;
+            clock.last.time -= by;
+        });
+    }
+
     pub(super) fn take_evicted(&mut self) -> u64 {
         self.clocks.take_evicted()
     }
@@ -120,7 +146,7 @@ mod tests {
     const RULE: Rule = Rule { after: 300, again: None };
 
     fn told(absent: &mut Absent, rule: Rule, now: i64) -> Vec<(i64, i64)> {
-        std::iter::from_fn(|| absent.tick(rule, now))
+        std::iter::from_fn(|| absent.tick(rule, None, now))
             .map(|told| (told.at, told.absent_for))
             .collect()
     }
@@ -145,7 +171,14 @@ mod tests {
         let mut absent = Absent::default();
         absent.expect(rule, Key::default(), seen(0), 0);
         absent.expect(rule, Key::default(), seen(0), 200);
-        assert_eq!(told(&mut absent, rule, 550), [(300, 300), (400, 400), (500, 500)]);
+        for now in [300, 400] {
+            assert_eq!(told(&mut absent, rule, now), [(now, now)]);
+        }
+        // Years that are jumped over are told once.
+        let years = 1_700_000_000_000;
+        absent.skip(rule, years + 50);
+        assert_eq!(told(&mut absent, rule, years + 50), [(years, years)]);
+        assert_eq!(absent.due(), Some(years + 100));
     }
 
     #[test]
@@ -168,8 +201,8 @@ mod tests {
         absent.see(RULE, key("b"), seen(0), 0);
         absent.see(RULE, key("a"), seen(0), 0);
         absent.see(RULE, key("b"), seen(100), 100);
-        assert_eq!(absent.tick(RULE, 300).unwrap().key, key("a"));
-        assert!(absent.tick(RULE, 300).is_none());
-        assert_eq!(absent.tick(RULE, 400).unwrap().key, key("b"));
+        assert_eq!(absent.tick(RULE, None, 300).unwrap().key, key("a"));
+        assert!(absent.tick(RULE, None, 300).is_none());
+        assert_eq!(absent.tick(RULE, None, 400).unwrap().key, key("b"));
     }
 }

@@ -75,6 +75,18 @@ impl Count {
         while self.windows.take_due(now - LATE_MILLIS).is_some() {}
     }
 
+    pub(super) fn set_back(&mut self, by: i64) {
+        let points = |window: &mut Window| {
+            for point in &mut window.points {
+                point.time -= by;
+                if let Some(seen) = &mut point.seen {
+                    seen.time -= by;
+                }
+            }
+        };
+        self.windows.set_back(by, points);
+    }
+
     pub(super) fn take_evicted(&mut self) -> u64 {
         self.windows.take_evicted()
     }

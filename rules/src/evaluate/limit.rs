@@ -68,6 +68,10 @@ impl Limit {
         while self.keys.take_due(now - LATE_MILLIS).is_some() {}
     }
 
+    pub(super) fn set_back(&mut self, by: i64) {
+        self.keys.set_back(by, |spent| spent.fired.iter_mut().for_each(|at| *at -= by));
+    }
+
     pub(super) fn take_evicted(&mut self) -> u64 {
         self.keys.take_evicted()
     }

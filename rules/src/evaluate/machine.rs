@@ -10,7 +10,7 @@ use super::matching;
 use super::snapshot::Touched;
 use super::state::{Counts, RuleState, WhenState, absent_rule};
 use super::transaction::{self, Descriptions, Transaction};
-use super::{Head, SKEW_MILLIS_MAX, instant, millis};
+use super::{Clock, Head, instant, millis};
 use crate::compiled::{Rule, RuleSet, Trigger, When};
 use crate::model::EngineEvent;
 use jiff::Timestamp;
@@ -26,16 +26,6 @@ pub enum Output {
     Fired(Box<Firing>),
     /// Something that people should know of: to be made an event of the source `engine`.
     Note(Note),
-}
-
-/// What time it is to events that come together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Clock {
-    /// They come as they happen: this.
-    Now(Timestamp),
-    /// They happened before: that which each of them carries, but no later than this, and
-    /// never earlier than it was.
-    Then(Timestamp),
 }
 
 /// The rules, and all that they remember.
@@ -59,7 +49,11 @@ pub struct Machine {
     pub(super) is_fresh: bool,
     pub(super) touched: Touched,
     /// When the times of a source were last said to be wrong.
-    skewed: BTreeMap<String, i64>,
+    pub(super) skewed: BTreeMap<String, i64>,
+    /// The clock was so far ahead, in milliseconds, which was not said yet.
+    pub(super) was_ahead: Option<i64>,
+    /// What the source of late events brings later happened later.
+    pub(super) is_in_order: bool,
     /// The patterns that were found, by rule; only where that was asked for.
     pub(super) samples: Option<Vec<BTreeSet<usize>>>,
     /// Who wants to know why, if anybody.
@@ -81,6 +75,8 @@ impl Machine {
             is_fresh: true,
             touched: Touched::default(),
             skewed: BTreeMap::new(),
+            was_ahead: None,
+            is_in_order: false,
             samples: None,
             watch: None,
             set,
@@ -187,9 +183,8 @@ impl Machine {
         out: &mut Vec<Output>,
     ) {
         let time = transaction.marker.time.saturating_mul(1000);
-        match clock {
-            Clock::Now(now) => self.before(now, out),
-            Clock::Then(until) => self.turn_with(time, until, out),
+        if let Clock::Now(now) = clock {
+            self.before(now, out);
         }
         if !self.index.has_journal {
             return;
@@ -203,23 +198,24 @@ impl Machine {
         if !rows.iter().any(|(table, _)| self.index.wants_table(table)) {
             return;
         }
-        let time = self.believed(source, time, clock, out);
-        let event = self.event_of(source, transaction, time);
+        let times = self.arrives(source, Some(time), clock, out);
+        let event = self.event_of(source, transaction, times);
         self.see(&event, out);
     }
 
-    /// A transaction as an event that happened then, in milliseconds since 1970.
+    /// A transaction as an event that arrived and happened then, in milliseconds since
+    /// 1970.
     pub(super) fn event_of(
         &self,
         source: &str,
         transaction: &Transaction,
-        time: i64,
+        times: (i64, i64),
     ) -> Event {
         let nothing = Descriptions::default();
         let known = self.descriptions.get(source).unwrap_or(&nothing);
         let roots = transaction::roots(transaction, known);
         let id = format!("{source}/{}", transaction.place.id());
-        Event::journal(source, id, (self.clock, time), transaction.rows(), roots)
+        Event::journal(source, id, times, transaction.rows(), roots)
     }
 
     /// Another event.
@@ -247,15 +243,6 @@ impl Machine {
     /// When something settles.
     pub(crate) fn settles_at(&self) -> Option<Timestamp> {
         self.states.iter().filter_map(|state| state.settle.due()).min().map(instant)
-    }
-
-    /// What happens without an event, up to and with this instant.
-    pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        self.advance(millis(now), out);
-        self.turn(now);
-        let clock = self.clock;
-        self.states.iter_mut().for_each(|state| state.forget(clock));
-        self.flags.retain(|_, until| *until > clock);
     }
 
     /// Sets a flag until an instant. Of more than [`FLAGS_MAX`] the one goes that would
@@ -333,86 +320,8 @@ impl Machine {
         let id = format!("{}/{}", lines.source, place.id());
         let own = lines.time.and_then(|(time, near)| time.parse(bytes, near));
         let own = own.map(|own| own.saturating_mul(1000));
-        if let (Clock::Then(until), Some(own)) = (clock, own) {
-            self.turn_with(own, until, out);
-        }
-        let time = match own {
-            Some(own) => self.believed(lines.source, own, clock, out),
-            None => self.clock,
-        };
-        Event::line(lines.source, id, bytes, self.clock, time)
-    }
-
-    /// The time that an event carries, if it is near its arrival; else that. Of what
-    /// happened before, if it is not still to come.
-    fn believed(
-        &mut self,
-        source: &str,
-        time: i64,
-        clock: Clock,
-        out: &mut Vec<Output>,
-    ) -> i64 {
-        if let Clock::Then(until) = clock
-            && time <= millis(until)
-        {
-            return time;
-        }
-        let skew = time.saturating_sub(self.clock);
-        if skew.saturating_abs() <= SKEW_MILLIS_MAX {
-            return time;
-        }
-        let told = self.skewed.get(source).copied();
-        if told.is_none_or(|told| self.clock - told >= TELL_AGAIN_MILLIS) {
-            self.skewed.insert(source.to_owned(), self.clock);
-            let direction = if skew < 0 { "before" } else { "after" };
-            let message = format!(
-                "an event of {source} carries a time {} {direction} its arrival; rules go \
-                 by the arrival. Look at the clock of the machine that wrote it, at the \
-                 source's time zone, or at what held it up",
-                super::how_long(skew.saturating_abs())
-            );
-            out.push(note(EngineEvent::ClockSkew, source, "", message));
-        }
-        self.clock
-    }
-
-    /// What comes before an event at this instant.
-    fn before(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        self.is_fresh = false;
-        self.advance(millis(now) - 1, out);
-        self.turn(now);
-    }
-
-    /// What comes before an event that happened then, of those that come late: the clock
-    /// goes with them, and no further than this.
-    fn turn_with(&mut self, time: i64, until: Timestamp, out: &mut Vec<Output>) {
-        let time = time.min(millis(until));
-        if self.is_fresh && time < self.clock {
-            // The first thing that it sees is where its time begins.
-            self.begin_anew(instant(time));
-        }
-        self.is_fresh = false;
-        if time > self.clock {
-            self.before(instant(time), out);
-        }
-    }
-
-    fn turn(&mut self, now: Timestamp) {
-        self.clock = self.clock.max(millis(now));
-    }
-
-    /// What happens without an event until then, in the order of time and rules.
-    fn advance(&mut self, until: i64, out: &mut Vec<Output>) {
-        loop {
-            let due = |(rule, state): (usize, &RuleState)| Some((state.due()?, rule));
-            let first = self.states.iter().enumerate().filter_map(due).min();
-            let Some((at, rule)) = first.filter(|(at, _)| *at <= until) else { return };
-            self.clock = self.clock.max(at);
-            // What comes of the time is not about the event.
-            let watch = self.watch.take();
-            self.happen(rule, at, out);
-            self.watch = watch;
-        }
+        let (arrival, time) = self.arrives(lines.source, own, clock, out);
+        Event::line(lines.source, id, bytes, arrival, time)
     }
 
     /// Starts the clocks of what a rule expects.

@@ -33,6 +33,13 @@ impl Several {
         self.last = seen;
     }
 
+    /// The clock was wrong by so much.
+    pub(super) fn set_back(&mut self, by: i64) {
+        for seen in [&mut self.first, &mut self.last].into_iter().chain(&mut self.kept) {
+            seen.time -= by;
+        }
+    }
+
     /// The roots that it gives a firing.
     pub(super) fn roots(&self) -> Map<String, Json> {
         let dropped = self.count.saturating_sub(self.kept.len() as u64);

@@ -141,7 +141,7 @@ impl Machine {
                 return Err(SnapshotError(format!("nobody knows the part `{name}`")));
             }
         }
-        self.clock = clock;
+        let now = instant(std::mem::replace(&mut self.clock, clock));
         self.is_fresh &= parts.is_empty();
         self.flags = flags.unwrap_or_default();
         self.descriptions = descriptions;
@@ -149,6 +149,8 @@ impl Machine {
         for (name, it) in rules {
             self.restore_rule(name, it, &mut restored);
         }
+        // A time that is not over was never: this machine's clock was ahead.
+        self.set_back(now);
         Ok(restored)
     }
 

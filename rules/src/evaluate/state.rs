@@ -4,6 +4,7 @@ use super::absent::{self, Absent};
 use super::count::{self, Count};
 use super::digest::Digest;
 use super::firing::Firing;
+use super::keyed::Key;
 use super::length;
 use super::limit::Limit;
 use super::pair::Pair;
@@ -91,6 +92,34 @@ impl RuleState {
         };
         let all = [when, self.settle.due(), self.held_until];
         all.into_iter().flatten().min()
+    }
+
+    /// When something is to happen to a key without an event.
+    pub(super) fn due_of(&self, key: &Key) -> Option<i64> {
+        let when = match &self.when {
+            WhenState::Each | WhenState::Count(_) => None,
+            WhenState::Absent(absent) => absent.due_of(key),
+            WhenState::Pair(pair) => pair.due_of(key),
+            WhenState::Digest(digest) => digest.so_far(key).1,
+        };
+        when.or_else(|| self.settle.so_far(key).1)
+    }
+
+    /// The clock was wrong by so much, and is set back to `clock`.
+    pub(super) fn set_back(&mut self, by: i64, clock: i64) {
+        match &mut self.when {
+            WhenState::Each => {}
+            WhenState::Count(count) => count.set_back(by),
+            WhenState::Absent(absent) => absent.set_back(by),
+            WhenState::Pair(pair) => pair.set_back(by),
+            WhenState::Digest(digest) => digest.set_back(by),
+        }
+        self.settle.set_back(by);
+        self.limit.set_back(by);
+        // Quiet times are times of the day: whether one holds now is looked at then.
+        self.held_until = self.held_until.map(|_| clock);
+        self.failed_at = self.failed_at.map(|at| at - by);
+        self.evicted_at = self.evicted_at.map(|at| at - by);
     }
 
     /// How many keys were forgotten since the last call.
