@@ -57,8 +57,8 @@ impl Play {
         Self { machine, runs, behind: None, waits_for_more: false, notes: 0 }
     }
 
-    /// Whether what comes from now on happened before, so that the rules' time is that of
-    /// what they read: see [`Clock::Then`]. Actions know no time but the present.
+    /// How it is with what comes from now on if it happened before, so that the rules' time
+    /// is that of what they read: see [`Clock::Then`]. Actions know no time but the present.
     pub const fn set_behind(&mut self, behind: Option<Behind>) {
         self.behind = behind;
     }
