@@ -65,7 +65,7 @@ fn half_a_century_is_missed_once() {
 
 const TWO: &str = r#"(state: "state", listeners: {}, rules: ["rules.d/*.ron"], sources: {
     "app": Log(paths: ["logs/app.log"], time: Iso, zone: "UTC"),
-    "live": Log(paths: ["LIVE"], time: Iso, zone: "UTC")})"#;
+    "live": Log(paths: ["logs/live.log"], time: Iso, zone: "UTC")})"#;
 
 #[test]
 fn what_happens_now_makes_nothing_late_that_is_read_later() {
@@ -74,7 +74,7 @@ fn what_happens_now_makes_nothing_late_that_is_read_later() {
         (name: "live", on: Lines(source: "live"), match: r"oops",
             do: [Touch(dir: "HERE", file: "live")])"#;
     let place = Place::new("", rules);
-    place.dir.write("tripline.ron", TWO.replace("LIVE", "logs/live.log"));
+    place.dir.write("tripline.ron", TWO);
     // So much that it does not come at once.
     let pad = "x".repeat(40_000);
     let beats = lines(100, 60, 0).lines().fold(String::new(), |mut all, line| {
@@ -89,12 +89,16 @@ fn what_happens_now_makes_nothing_late_that_is_read_later() {
 
 #[test]
 fn a_source_that_cannot_be_read_holds_nothing_up() {
-    let rule = r#"(name: "digest", on: Lines(source: "app"), match: r"oops",
-        when: Digest(every: "1s"), do: [Touch(dir: "HERE", file: "digest")])"#;
-    let place = Place::new("", rule);
-    place.dir.write("tripline.ron", TWO.replace("LIVE", "logs/app.log/*/x.log"));
+    let rules = r#"(name: "digest", on: Lines(source: "app"), match: r"oops",
+            when: Digest(every: "1s"), do: [Touch(dir: "HERE", file: "digest")]),
+        (name: "never", on: Journal(source: "p4"), do: [Touch(dir: "HERE", file: "never")])"#;
+    let place = Place::new("", rules);
+    // Its folder is a file.
+    let journal = r#""p4": Journal(path: "logs/app.log/journal")})"#;
+    let (app, _) = TWO.split_once(r#""live""#).unwrap();
+    place.dir.write("tripline.ron", format!("{app}{journal}"));
     let daemon = place.start();
     place.append(&lines(5, 1, 0));
     place.wait_for_tasks(1);
-    drop(daemon);
+    daemon.stop();
 }
