@@ -98,7 +98,7 @@ fn a_source_that_cannot_be_read_holds_nothing_up() {
     let (app, _) = TWO.split_once(r#""live""#).unwrap();
     place.dir.write("tripline.ron", format!("{app}{journal}"));
     let daemon = place.start();
-    place.append(&lines(5, 1, 0));
+    place.append(&lines(1, 0, 0));
     place.wait_for_tasks(1);
     daemon.stop();
 }
