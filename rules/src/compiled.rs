@@ -3,10 +3,10 @@
 //! Names are resolved, patterns are built, durations and numbers lie within their bounds,
 //! the graph of `needs` has no ring. [`load`](crate::load) is the only way to make it.
 
+mod calendar;
 mod set;
 
 use crate::Type;
-use crate::evaluate::quiet;
 use crate::model::{EngineEvent, Fire, Op, Overlap, Quieted, Status};
 use jiff::Timestamp;
 use jiff::civil::Time;
@@ -291,13 +291,6 @@ pub enum CalendarTime {
         /// When it ends.
         to: Timestamp,
     },
-}
-
-impl Calendar {
-    /// Whether the instant is in it.
-    pub fn holds(&self, at: Timestamp) -> bool {
-        quiet::end_in(self, at).is_some()
-    }
 }
 
 /// An action.

@@ -20,9 +20,25 @@
 //! arrival, with a note `clock_skew`. What is to happen without an event (`Absent`,
 //! `Digest`, `settle`, the end of a `Pair` or of quiet hours) goes by the clock that the
 //! caller turns: [`Machine::due`] says when it should ask, [`Machine::tick`] does it. Of
-//! an event and an end at the same instant the event comes first. A clock that goes back
-//! stands still. Events that come late, as old files are read, turn the clock themselves:
-//! see [`Clock`].
+//! an event and an end at the same instant the event comes first.
+//!
+//! Time that goes by at once, as nobody asked in between, makes each key fire once at
+//! most for what was due: `Absent` with `again` says it for the last time that was due,
+//! and its `absent_for` says how long it was by then. A [tick](Machine::tick) gives not
+//! many more than [`OUTPUTS_MAX`], and the next one goes on.
+//!
+//! Events that happened before, as old files are read, turn the clock themselves, but no
+//! further than all that are read have come: see [`Behind`]. They count from when they
+//! happened, so what was due to their key before them comes before them, if the rule
+//! looks at nothing but their source. What carries no time happened when the one before it
+//! did that rules looked at; or now, if nobody asked for the times of its source. A time
+//! that is still to come is not believed, and turns no clock. It is up to the caller to say
+//! what is old: the daemon asks the first event of what comes together, and takes nothing
+//! for the present before the source is at its end.
+//!
+//! A clock that goes back by a minute or less stands still. If it goes back further it
+//! was wrong before: the machine sets its clock and all that goes by it back, and notes
+//! `clock_skew`. So it does at a start with a state of the future.
 //!
 //! # State
 //!
@@ -32,6 +48,7 @@
 //! [`KEYS_MAX`], [`KEYED_BYTES_MAX`], [`HELD_MAX`], [`FLAGS_MAX`].
 
 mod absent;
+mod clock;
 mod closest;
 mod count;
 mod digest;
@@ -50,7 +67,7 @@ mod matching;
 mod offer;
 mod pair;
 mod play;
-pub(crate) mod quiet;
+mod quiet;
 mod rehearse;
 mod run;
 mod several;
@@ -67,6 +84,7 @@ mod test_support;
 #[cfg(test)]
 mod tests;
 
+pub use clock::{Behind, Clock, OUTPUTS_MAX};
 pub use event::{Event, Note, Seen, TaskEnd};
 pub use explain::{Explained, RuleExplained, Step};
 pub use firing::{Firing, What};
@@ -74,7 +92,7 @@ pub use head::Head;
 pub use job::{Job, render};
 pub use keyed::{KEYED_BYTES_MAX, KEYS_MAX, Key};
 pub use lines::Lines;
-pub use machine::{Clock, FLAGS_MAX, Machine, Output};
+pub use machine::{FLAGS_MAX, Machine, Output};
 pub use play::{Executor, Play};
 pub use rehearse::Rehearsal;
 pub use run::{Ended, Outcome, Runs, Start, WrittenRun};

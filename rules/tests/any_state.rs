@@ -3,13 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
+use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::sync::{Arc, LazyLock};
 use tripline_api::{LineTime, Place, TimeFormat};
 use tripline_rules::evaluate::{
-    Executor, Gather, Lines, Machine, Outcome, Part, Play, Runs, Start,
+    Behind, Executor, Gather, Lines, Machine, Outcome, Part, Play, Runs, Start,
 };
 use tripline_rules::{Known, RuleSet, SourceFile, load};
 
@@ -66,7 +67,8 @@ enum Step {
     Records(Vec<u8>),
     /// Seconds later, or earlier.
     Pass(i64),
-    Behind(bool),
+    /// So many seconds at most, whether in order; or not any more.
+    Behind(Option<i64>, Option<bool>),
 }
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
@@ -125,7 +127,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         2 => records().prop_map(Step::Records),
         3 => (0..4000_i64).prop_map(Step::Pass),
         1 => far.prop_map(Step::Pass),
-        1 => any::<bool>().prop_map(Step::Behind),
+        1 => (option::of(0..9000_i64), option::of(any::<bool>()))
+            .prop_map(|(until, is_in_order)| Step::Behind(until, is_in_order)),
     ];
     prop::collection::vec(step, 0..12)
 }
@@ -174,7 +177,14 @@ impl Stage {
                     Timestamp::from_second(then.min(253_000_000_000)).unwrap_or(now);
                 self.play.tick(self.now, with);
             }
-            Step::Behind(is_behind) => self.play.set_behind(*is_behind),
+            Step::Behind(until, is_in_order) => {
+                let before =
+                    |it| self.now.checked_sub(SignedDuration::from_secs(it)).ok();
+                let until = until.and_then(before);
+                let behind =
+                    Behind { until, is_in_order: is_in_order.unwrap_or_default() };
+                self.play.set_behind(is_in_order.map(|_| behind));
+            }
         }
     }
 

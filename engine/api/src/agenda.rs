@@ -35,7 +35,8 @@ pub trait Agenda {
     /// As for [`listen`](crate::Listener::listen).
     fn work(&mut self) -> Result<(), ListenError>;
 
-    /// All of a source that was there has been handed out.
+    /// All of a source that was there has been handed out, or nothing can be had of it
+    /// now.
     fn at_end(&mut self, source: &SourceId);
 
     /// Whether it takes further entries now: while it has too much to do, it may let

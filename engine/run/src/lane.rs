@@ -244,6 +244,8 @@ impl Lane {
         let after = track.failed();
         let change = track.becomes(State::Retrying, Some(why));
         self.send(change.into_iter().collect());
+        // Nobody is to wait for what does not come.
+        self.tell_at_end(index);
         let listener = &self.id;
         self.events.event(&Event::ListenerRetries { listener, why, after });
     }

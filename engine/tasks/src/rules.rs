@@ -96,7 +96,7 @@ impl Rules {
     /// It is this time now.
     fn now(&mut self) -> Timestamp {
         self.deeds.now = Timestamp::now();
-        self.play.set_behind(self.lags.is_behind());
+        self.play.set_behind(self.lags.behind());
         self.deeds.now
     }
 
@@ -165,15 +165,14 @@ impl Listener for Rules {
 
     fn listen(&mut self, entries: &View<'_>) -> Result<(), ListenError> {
         let batch = entries.batch();
-        self.lags.before(batch, Timestamp::now());
-        let now = self.now();
+        let now = Timestamp::now();
+        self.deeds.now = now;
+        self.play.set_behind(self.lags.see(batch, now));
         match batch.log {
             Some(_) if batch.source.as_str() == Self::ENGINE => self.engine(batch, now),
             Some(_) => Feed::lines(&mut self.play, batch, now, &mut self.deeds),
             None => self.feed.records(&mut self.play, batch, now, &mut self.deeds),
         }
-        self.lags.behind(batch, now);
-        self.play.set_behind(self.lags.is_behind());
         Ok(())
     }
 
@@ -255,11 +254,12 @@ impl Agenda for Rules {
 
     fn at_end(&mut self, source: &SourceId) {
         self.lags.at_end(source);
-        self.play.set_behind(self.lags.is_behind());
+        self.play.set_behind(self.lags.behind());
     }
 
     fn takes_more(&self) -> bool {
-        !self.play.runs.is_full()
+        // What is late comes first: it happened before what is in the files.
+        !self.play.runs.is_full() && !self.play.is_late(Timestamp::now())
     }
 
     fn has_to_keep(&self) -> bool {

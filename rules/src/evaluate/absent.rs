@@ -83,22 +83,35 @@ impl Absent {
         Some(Told { key, seen, absent_for: now - before.since, at: now })
     }
 
-    /// What is absent by now, if it is told of all that happens until then: of what is to
-    /// be told [`AGAIN_MAX`] times by then only the first and the last ones are.
-    pub(super) fn tick(&mut self, rule: Rule, now: i64, until: i64) -> Option<Told> {
+    /// What is absent by now; of this key, or of any.
+    pub(super) fn tick(
+        &mut self,
+        rule: Rule,
+        only: Option<&Key>,
+        now: i64,
+    ) -> Option<Told> {
         if self.stopped.is_some() {
             return None;
         }
-        let (at, key, mut clock) = self.clocks.take_due(now)?;
+        let (at, key, mut clock) = self.clocks.take_due_of(only, now)?;
         clock.has_fired = true;
         let (seen, absent_for) = (clock.last.clone(), at - clock.since);
         let weight = seen.weight();
-        let next = rule.again.map(|again| {
-            let more = until.saturating_sub(at) / again.max(1);
-            at + again * (more - AGAIN_MAX).max(1)
-        });
-        self.clocks.put(key.clone(), clock, weight, next);
+        self.clocks.put(key.clone(), clock, weight, rule.again.map(|again| at + again));
         Some(Told { key, seen, absent_for, at })
+    }
+
+    /// Time goes on until then at once, and nobody could be told in between: of several
+    /// times that are over the last one counts.
+    pub(super) fn skip(&mut self, rule: Rule, until: i64) {
+        if let (Some(again), None) = (rule.again, self.stopped) {
+            self.clocks.skip(again, until);
+        }
+    }
+
+    /// When this will be absent.
+    pub(super) fn due_of(&self, key: &Key) -> Option<i64> {
+        if self.stopped.is_some() { None } else { self.clocks.due_of(key) }
     }
 
     /// When something will be absent.
@@ -144,9 +157,6 @@ impl Absent {
     }
 }
 
-/// So often it is told at a time that something is still absent.
-const AGAIN_MAX: i64 = 1_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -155,7 +165,7 @@ mod tests {
     const RULE: Rule = Rule { after: 300, again: None };
 
     fn told(absent: &mut Absent, rule: Rule, now: i64) -> Vec<(i64, i64)> {
-        std::iter::from_fn(|| absent.tick(rule, now, now))
+        std::iter::from_fn(|| absent.tick(rule, None, now))
             .map(|told| (told.at, told.absent_for))
             .collect()
     }
@@ -180,18 +190,14 @@ mod tests {
         let mut absent = Absent::default();
         absent.expect(rule, Key::default(), seen(0), 0);
         absent.expect(rule, Key::default(), seen(0), 200);
-        assert_eq!(told(&mut absent, rule, 550), [(300, 300), (400, 400), (500, 500)]);
-    }
-
-    #[test]
-    fn years_are_not_told_hour_by_hour() {
-        let rule = Rule { again: Some(100), ..RULE };
-        let mut absent = Absent::default();
-        absent.see(rule, Key::default(), seen(0), 0);
-        let told = told(&mut absent, rule, 1_000_000_050);
-        assert_eq!(told.len(), 1002);
-        assert_eq!((told[0].0, told[1001].0), (300, 1_000_000_000));
-        assert!(told[1..].windows(2).all(|two| two[1].0 - two[0].0 == 100));
+        for now in [300, 400] {
+            assert_eq!(told(&mut absent, rule, now), [(now, now)]);
+        }
+        // Years that are jumped over are told once.
+        let years = 1_700_000_000_000;
+        absent.skip(rule, years + 50);
+        assert_eq!(told(&mut absent, rule, years + 50), [(years, years)]);
+        assert_eq!(absent.due(), Some(years + 100));
     }
 
     #[test]
@@ -214,8 +220,8 @@ mod tests {
         absent.see(RULE, key("b"), seen(0), 0);
         absent.see(RULE, key("a"), seen(0), 0);
         absent.see(RULE, key("b"), seen(100), 100);
-        assert_eq!(absent.tick(RULE, 300, 300).unwrap().key, key("a"));
-        assert!(absent.tick(RULE, 300, 300).is_none());
-        assert_eq!(absent.tick(RULE, 400, 400).unwrap().key, key("b"));
+        assert_eq!(absent.tick(RULE, None, 300).unwrap().key, key("a"));
+        assert!(absent.tick(RULE, None, 300).is_none());
+        assert_eq!(absent.tick(RULE, None, 400).unwrap().key, key("b"));
     }
 }

@@ -62,8 +62,12 @@ impl Digest {
     }
 
     /// What is complete by now, with its key and when it was.
-    pub(super) fn tick(&mut self, now: i64) -> Option<(i64, Key, Several)> {
-        self.open.take_due(now)
+    pub(super) fn tick(
+        &mut self,
+        only: Option<&Key>,
+        now: i64,
+    ) -> Option<(i64, Key, Several)> {
+        self.open.take_due_of(only, now)
     }
 
     pub(super) fn due(&self) -> Option<i64> {
@@ -88,13 +92,13 @@ mod tests {
     #[test]
     fn the_first_event_starts_the_time() {
         let mut digest = Digest::default();
-        assert!(digest.tick(1_000_000).is_none(), "never with none");
+        assert!(digest.tick(None, 1_000_000).is_none(), "never with none");
         for time in [100, 150, 999] {
             digest.see(900, 2, Key::default(), seen(time), time);
         }
         assert_eq!(digest.due(), Some(1000));
-        assert!(digest.tick(999).is_none());
-        let (at, _, several) = digest.tick(1000).unwrap();
+        assert!(digest.tick(None, 999).is_none());
+        let (at, _, several) = digest.tick(None, 1000).unwrap();
         let roots = several.roots();
         assert_eq!((at, several.count), (1000, 3));
         assert_eq!(
@@ -110,10 +114,10 @@ mod tests {
         let mut digest = Digest::default();
         for time in [0, 1, 2, 3] {
             digest.settle(2, Key::default(), seen(time), time);
-            assert!(digest.tick(time).is_none());
+            assert!(digest.tick(None, time).is_none());
         }
-        assert!(digest.tick(4).is_none());
-        let (at, _, several) = digest.tick(5).unwrap();
+        assert!(digest.tick(None, 4).is_none());
+        let (at, _, several) = digest.tick(None, 5).unwrap();
         assert_eq!((at, several.count, several.last.time), (5, 4, 3));
     }
 
@@ -122,11 +126,11 @@ mod tests {
         let mut digest = Digest::default();
         for time in 1000..=1119 {
             digest.settle(2, Key::default(), seen(time), time);
-            assert!(digest.tick(time).is_none(), "{time}");
+            assert!(digest.tick(None, time).is_none(), "{time}");
         }
         assert_eq!(digest.due(), Some(1120));
         digest.settle(2, Key::default(), seen(1120), 1120);
-        let (at, _, several) = digest.tick(1120).unwrap();
+        let (at, _, several) = digest.tick(None, 1120).unwrap();
         assert_eq!(
             (at, several.count),
             (1120, 121),

@@ -4,13 +4,14 @@
 //! there is one. What it decides before it makes an event of a line (source, program,
 //! `prefix`, `match`) is asked of the same functions, for each rule by itself.
 
+use super::clock::Clock;
 use super::closest;
 use super::event::Event;
 use super::head::Head;
 use super::keyed::Key;
 use super::limit::Verdict;
 use super::lines::{Lines, Looker, Role, lookers, without_end};
-use super::machine::{Clock, Machine, Output};
+use super::machine::{Machine, Output};
 use super::matching::{self, Finding};
 use super::state::{RuleState, WhenState};
 use super::transaction::Transaction;
@@ -124,7 +125,8 @@ impl Machine {
         let told = self.watched(|machine| {
             machine.transaction(source, transaction, Clock::Now(now), out);
         });
-        let event = self.event_of(source, transaction, now.as_millisecond());
+        let now = now.as_millisecond();
+        let event = self.event_of(source, transaction, (now, now));
         let set = Arc::clone(&self.set);
         let mut asked = Vec::new();
         for (number, rule) in set.rules.iter().enumerate().filter(|(_, it)| it.enabled) {

@@ -103,6 +103,34 @@ impl<T> Keyed<T> {
         Some((due, key, value))
     }
 
+    /// The same of this key, or of any.
+    pub(super) fn take_due_of(
+        &mut self,
+        only: Option<&Key>,
+        now: i64,
+    ) -> Option<(i64, Key, T)> {
+        let Some(key) = only else { return self.take_due(now) };
+        let due = self.due_of(key).filter(|due| *due <= now)?;
+        Some((due, key.clone(), self.remove(key)?))
+    }
+
+    /// What should have happened more than a step before then, and happens again after
+    /// each step, happens once, at the last of them.
+    pub(super) fn skip(&mut self, step: i64, until: i64) {
+        let step = step.max(1);
+        while let Some((at, key)) = self.due.first()
+            && at.saturating_add(step) <= until
+        {
+            let (at, key) = (*at, key.clone());
+            let last = until - (until - at) % step;
+            self.due.remove(&(at, key.clone()));
+            if let Some(slot) = self.slots.get_mut(&key) {
+                slot.due = Some(last);
+                self.due.insert((last, key));
+            }
+        }
+    }
+
     /// How many keys were forgotten since the last call.
     pub(super) fn take_evicted(&mut self) -> u64 {
         std::mem::take(&mut self.evicted)
@@ -113,9 +141,9 @@ impl<T> Keyed<T> {
         let due = std::mem::take(&mut self.due);
         for (at, key) in due {
             if let Some(slot) = self.slots.get_mut(&key) {
-                slot.due = Some(at + by);
+                slot.due = Some(at.saturating_add(by));
             }
-            self.due.insert((at + by, key));
+            self.due.insert((at.saturating_add(by), key));
         }
     }
 

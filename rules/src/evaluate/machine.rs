@@ -1,5 +1,6 @@
 //! The machine: events and time in, firings out.
 
+use super::clock::{Came, Clock};
 use super::event::{Event, Note, Seen, jinja};
 use super::explain::Watch;
 use super::firing::{Firing, flags_value};
@@ -10,7 +11,7 @@ use super::matching;
 use super::snapshot::Touched;
 use super::state::{Counts, RuleState, WhenState, absent_rule};
 use super::transaction::{self, Descriptions, Transaction};
-use super::{Head, SKEW_MILLIS_MAX, TIME_MAX, instant, millis};
+use super::{Head, TIME_MAX, instant, millis};
 use crate::compiled::{Rule, RuleSet, Trigger, When};
 use crate::model::EngineEvent;
 use jiff::Timestamp;
@@ -27,16 +28,6 @@ pub enum Output {
     /// Something that people should know of, and how many firings led to it: to be made an
     /// event of the source `engine`.
     Note(Note, u32),
-}
-
-/// What time it is to events that come together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Clock {
-    /// They come as they happen: this.
-    Now(Timestamp),
-    /// They happened before: that which each of them carries, but no later than this, and
-    /// never earlier than it was.
-    Then(Timestamp),
 }
 
 /// The rules, and all that they remember.
@@ -66,7 +57,13 @@ pub struct Machine {
     /// When it was last said that rules fire each other in a ring.
     pub(super) ring_at: Option<i64>,
     /// How many firings led to what it looks at.
-    depth: u32,
+    pub(super) depth: u32,
+    /// The last time that each source carried, as long as they bring what happened before.
+    pub(super) carried: BTreeMap<String, i64>,
+    /// The clock was so far ahead, in milliseconds, which was not said yet.
+    pub(super) was_ahead: Option<i64>,
+    /// What the source of late events brings later happened later.
+    pub(super) is_in_order: bool,
     /// The patterns that were found, by rule; only where that was asked for.
     pub(super) samples: Option<Vec<BTreeSet<usize>>>,
     /// Who wants to know why, if anybody.
@@ -91,6 +88,9 @@ impl Machine {
             noted: 0,
             ring_at: None,
             depth: 0,
+            carried: BTreeMap::new(),
+            was_ahead: None,
+            is_in_order: false,
             samples: None,
             watch: None,
             set,
@@ -105,6 +105,7 @@ impl Machine {
         self.flags.clear();
         self.descriptions.clear();
         self.skewed.clear();
+        self.carried.clear();
         self.ring_at = None;
         self.clock = millis(now);
         self.is_fresh = true;
@@ -221,26 +222,24 @@ impl Machine {
             return;
         }
         // What nobody looks at turns no clock, as it may never come here.
-        if let Clock::Then(until) = clock {
-            self.turn_with(time, until, out);
-        }
-        let time = self.believed(source, time, clock, out);
-        let event = self.event_of(source, transaction, time);
+        let times = self.arrives(source, Came::At(time), clock, out);
+        let event = self.event_of(source, transaction, times);
         self.see(&event, out);
     }
 
-    /// A transaction as an event that happened then, in milliseconds since 1970.
+    /// A transaction as an event that arrived and happened then, in milliseconds since
+    /// 1970.
     pub(super) fn event_of(
         &self,
         source: &str,
         transaction: &Transaction,
-        time: i64,
+        times: (i64, i64),
     ) -> Event {
         let nothing = Descriptions::default();
         let known = self.descriptions.get(source).unwrap_or(&nothing);
         let roots = transaction::roots(transaction, known);
         let id = format!("{source}/{}", transaction.place.id());
-        Event::journal(source, id, (self.clock, time), transaction.rows(), roots)
+        Event::journal(source, id, times, transaction.rows(), roots)
     }
 
     /// Another event.
@@ -298,16 +297,6 @@ impl Machine {
     /// When something settles.
     pub(crate) fn settles_at(&self) -> Option<Timestamp> {
         self.states.iter().filter_map(|state| state.settle.due()).min().map(instant)
-    }
-
-    /// What happens without an event, up to and with this instant.
-    pub fn tick(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        self.depth = 0;
-        self.advance(millis(now), out);
-        self.turn(now);
-        let clock = self.clock;
-        self.states.iter_mut().for_each(|state| state.forget(clock));
-        self.flags.retain(|_, until| *until > clock);
     }
 
     /// Sets a flag until an instant. Of more than [`FLAGS_MAX`] the one goes that would
@@ -384,107 +373,13 @@ impl Machine {
         let place = lines.start.advance(offset as u64, 0);
         let id = format!("{}/{}", lines.source, place.id());
         let own = lines.time.and_then(|(time, near)| time.parse(bytes, near));
-        let own = own.map(from_seconds);
-        if let (Clock::Then(until), Some(own)) = (clock, own) {
-            self.turn_with(own, until, out);
-        }
-        let time = match own {
-            Some(own) => self.believed(lines.source, own, clock, out),
-            None => self.clock,
+        let came = match own {
+            Some(own) => Came::At(from_seconds(own)),
+            None if lines.time.is_some() => Came::AfterTheLast,
+            None => Came::Now,
         };
-        Event::line(lines.source, id, bytes, self.clock, time)
-    }
-
-    /// The time that an event carries, if it is near its arrival; else that. Of what
-    /// happened before, if it is not still to come.
-    fn believed(
-        &mut self,
-        source: &str,
-        time: i64,
-        clock: Clock,
-        out: &mut Vec<Output>,
-    ) -> i64 {
-        if let Clock::Then(until) = clock
-            && time <= millis(until)
-        {
-            return time;
-        }
-        let skew = time.saturating_sub(self.clock);
-        if skew.saturating_abs() <= SKEW_MILLIS_MAX {
-            return time;
-        }
-        let told = self.skewed.get(source).copied();
-        if told.is_none_or(|told| self.clock - told >= TELL_AGAIN_MILLIS) {
-            self.skewed.insert(source.to_owned(), self.clock);
-            self.touched.clock = true;
-            let direction = if skew < 0 { "before" } else { "after" };
-            let message = format!(
-                "an event of {source} carries a time {} {direction} its arrival; rules go \
-                 by the arrival. Look at the clock of the machine that wrote it, at the \
-                 source's time zone, or at what held it up",
-                super::how_long(skew.saturating_abs())
-            );
-            self.note(EngineEvent::ClockSkew, [source, ""], message, out);
-        }
-        self.clock
-    }
-
-    /// What comes before an event at this instant.
-    fn before(&mut self, now: Timestamp, out: &mut Vec<Output>) {
-        self.advance(millis(now) - 1, out);
-        self.turn(now);
-    }
-
-    /// What comes before an event that happened then, of those that come late: the clock
-    /// goes with them, and no further than this. What is still to come is not believed.
-    fn turn_with(&mut self, time: i64, until: Timestamp, out: &mut Vec<Output>) {
-        if time.saturating_sub(millis(until)) > SKEW_MILLIS_MAX {
-            return;
-        }
-        let time = time.min(millis(until));
-        if self.is_fresh && time < self.clock {
-            self.turn_back(time);
-        }
-        self.touched.clock |= self.is_fresh || time > self.clock;
-        self.is_fresh = false;
-        if time > self.clock {
-            self.before(instant(time), out);
-        }
-    }
-
-    /// The first time that it sees is where its time begins. What came before without a
-    /// time came just before.
-    fn turn_back(&mut self, time: i64) {
-        let by = time - self.clock;
-        self.clock = time;
-        for rule in 0..self.states.len() {
-            self.touched.rules.insert(rule);
-            self.states[rule].shift(by, time);
-            self.expect_from(rule, true);
-        }
-        self.touched.flags |= !self.flags.is_empty();
-        self.flags.values_mut().for_each(|until| *until += by);
-        self.skewed.clear();
-        self.ring_at = None;
-    }
-
-    fn turn(&mut self, now: Timestamp) {
-        self.clock = self.clock.max(millis(now));
-    }
-
-    /// What happens without an event until then, in the order of time and rules.
-    fn advance(&mut self, until: i64, out: &mut Vec<Output>) {
-        loop {
-            let due = |(rule, state): (usize, &RuleState)| Some((state.due()?, rule));
-            let first = self.states.iter().enumerate().filter_map(due).min();
-            let Some((at, rule)) = first.filter(|(at, _)| *at <= until) else { return };
-            self.clock = self.clock.max(at);
-            self.is_fresh = false;
-            // What comes of the time is not about the event.
-            let watch = self.watch.take();
-            self.happen(rule, at, until, out);
-            self.watch = watch;
-        }
+        let (arrival, time) = self.arrives(lines.source, came, clock, out);
+        Event::line(lines.source, id, bytes, arrival, time)
     }
 
     /// Starts the clocks of what a rule expects, where none runs.
@@ -493,7 +388,7 @@ impl Machine {
     }
 
     /// The same; `anew`: also where it runs and nothing came yet.
-    fn expect_from(&mut self, rule: usize, anew: bool) {
+    pub(super) fn expect_from(&mut self, rule: usize, anew: bool) {
         let set = Arc::clone(&self.set);
         let it = &set.rules[rule];
         let (When::Absent { expect, .. }, Some(meant)) =

@@ -52,6 +52,7 @@ impl Machine {
         let seen = event.seen(captures);
         match key_of(&rule.by, &seen) {
             Ok(key) => {
+                self.before_key(number, &key, event, out);
                 self.states[number].counts.matched += u64::from(role == Role::Main);
                 self.count(number, role, key, seen, event.arrival, out);
             }
@@ -177,20 +178,20 @@ impl Machine {
         }
     }
 
-    /// What happens to a rule at this instant without an event: one thing. What happens
-    /// until then follows.
+    /// What happens to a rule at this instant without an event: one thing, to one of its
+    /// keys, or to this one.
     pub(super) fn happen(
         &mut self,
         number: usize,
+        only: Option<&Key>,
         at: i64,
-        until: i64,
         out: &mut Vec<Output>,
     ) {
         self.touched.rules.insert(number);
         let set = Arc::clone(&self.set);
         let rule = &set.rules[number];
         let state = &mut self.states[number];
-        if state.held_until.is_some_and(|until| until <= at) {
+        if only.is_none() && state.held_until.is_some_and(|until| until <= at) {
             return self.release(number, at, out);
         }
         let timed = |at, key, seen, own| {
@@ -201,19 +202,19 @@ impl Machine {
         };
         let fired = match &mut state.when {
             WhenState::Absent(absent) => absent_rule(&rule.when)
-                .and_then(|meant| absent.tick(meant, at, until))
+                .and_then(|meant| absent.tick(meant, only, at))
                 .and_then(|told| {
                     let own = one("absent_for", absent_for(told.absent_for));
                     timed(told.at, told.key, told.seen, own)
                 }),
-            WhenState::Pair(pair) => pair.tick(at).and_then(|(at, key, start)| {
+            WhenState::Pair(pair) => pair.tick(only, at).and_then(|(at, key, start)| {
                 let is_wanted =
                     matches!(rule.when, When::Pair { fire: Fire::IfMissing, .. });
                 let own = one("start", start.whole());
                 if is_wanted { timed(at, key, start, own) } else { None }
             }),
-            WhenState::Digest(digest) => digest.tick(at).and_then(several),
-            WhenState::Each => state.settle.tick(at).and_then(several),
+            WhenState::Digest(digest) => digest.tick(only, at).and_then(several),
+            WhenState::Each => state.settle.tick(only, at).and_then(several),
             WhenState::Count(_) => None,
         };
         if let Some(fired) = fired {

@@ -33,8 +33,12 @@ impl Pair {
     }
 
     /// What did not come, with its key and when it should have come at last.
-    pub(super) fn tick(&mut self, now: i64) -> Option<(i64, Key, Seen)> {
-        self.open.take_due(now)
+    pub(super) fn tick(
+        &mut self,
+        only: Option<&Key>,
+        now: i64,
+    ) -> Option<(i64, Key, Seen)> {
+        self.open.take_due_of(only, now)
     }
 
     /// Until when the second event of a key is waited for.
@@ -69,7 +73,7 @@ mod tests {
         pair.begin(60, key.clone(), seen(10), 10);
         assert_eq!(pair.end(60, &key, &seen(60)).unwrap().time, 0, "the end is in time");
         assert!(pair.end(60, &key, &seen(60)).is_none());
-        assert!(pair.tick(1000).is_none());
+        assert!(pair.tick(None, 1000).is_none());
     }
 
     #[test]
@@ -80,8 +84,8 @@ mod tests {
         assert!(pair.end(60, &key, &seen(99)).is_none());
         assert!(pair.end(60, &key, &seen(161)).is_none());
         assert!(pair.end(60, &Key(vec!["other".into()]), &seen(110)).is_none());
-        assert!(pair.tick(159).is_none());
-        assert_eq!(pair.tick(160).unwrap().0, 160);
-        assert!(pair.tick(160).is_none());
+        assert!(pair.tick(None, 159).is_none());
+        assert_eq!(pair.tick(None, 160).unwrap().0, 160);
+        assert!(pair.tick(None, 160).is_none());
     }
 }

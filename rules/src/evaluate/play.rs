@@ -4,11 +4,12 @@
 //! The daemon, a replay and a test play the same: they differ in the [`Executor`], and in
 //! who turns the clock.
 
+use super::clock::{Behind, Clock};
 use super::event::{Event, Note};
 use super::explain::Explained;
 use super::firing::Firing;
 use super::job::Job;
-use super::machine::{Clock, Machine, Output};
+use super::machine::{Machine, Output};
 use super::run::{Ended, Outcome, Runs, Start};
 use super::{Lines, Transaction, millis};
 use jiff::{SignedDuration, Timestamp};
@@ -43,7 +44,7 @@ pub struct Play {
     /// What they are about to do.
     pub runs: Runs,
     /// What is read happened before: the machine's clock goes with it.
-    is_behind: bool,
+    behind: Option<Behind>,
     /// Lines that are handed on as they are wait for others.
     waits_for_more: bool,
     /// Not all that follows was done: there is more at this instant.
@@ -53,19 +54,13 @@ pub struct Play {
 impl Play {
     /// A machine and the runs of its firings.
     pub const fn new(machine: Machine, runs: Runs) -> Self {
-        Self {
-            machine,
-            runs,
-            is_behind: false,
-            waits_for_more: false,
-            is_unfinished: false,
-        }
+        Self { machine, runs, behind: None, waits_for_more: false, is_unfinished: false }
     }
 
-    /// Whether what comes from now on happened before, so that the rules' time is that of
-    /// what they read: see [`Clock::Then`]. Actions know no time but the present.
-    pub const fn set_behind(&mut self, is_behind: bool) {
-        self.is_behind = is_behind;
+    /// How it is with what comes from now on if it happened before, so that the rules' time
+    /// is that of what they read: see [`Clock::Then`]. Actions know no time but the present.
+    pub const fn set_behind(&mut self, behind: Option<Behind>) {
+        self.behind = behind;
     }
 
     /// Lines of a log, in order. What follows from a line comes before the next one.
@@ -160,10 +155,11 @@ impl Play {
         self.follow(&mut out, now, with);
     }
 
-    /// What is due at this instant.
+    /// What is due at this instant; of very much the beginning, and the rest is still
+    /// due.
     pub fn tick(&mut self, now: Timestamp, with: &mut dyn Executor) {
         let mut out = Vec::new();
-        if !self.is_behind {
+        if self.behind.is_none() && !self.runs.is_full() {
             self.machine.tick(now, &mut out);
         }
         self.follow(&mut out, now, with);
@@ -171,18 +167,31 @@ impl Play {
 
     /// When [`tick`](Self::tick) should be called if nothing comes before.
     pub fn due(&self) -> Option<Timestamp> {
-        let machine = if self.is_behind { None } else { self.machine.due() };
         let unfinished = self.is_unfinished.then_some(Timestamp::MIN);
-        [machine, self.runs.due(), unfinished].into_iter().flatten().min()
+        [self.waits_for(), self.runs.due(), unfinished].into_iter().flatten().min()
+    }
+
+    /// When something happens without an event; not while there is too much to do.
+    fn waits_for(&self) -> Option<Timestamp> {
+        let waits = self.behind.is_none() && !self.runs.is_full();
+        if waits { self.machine.due() } else { None }
+    }
+
+    /// Whether something should have happened without an event before this.
+    pub fn is_late(&self, now: Timestamp) -> bool {
+        self.waits_for().is_some_and(|due| due < now)
     }
 
     const fn clock(&self, now: Timestamp) -> Clock {
-        if self.is_behind { Clock::Then(now) } else { Clock::Now(now) }
+        match self.behind {
+            Some(behind) => Clock::Then(now, behind),
+            None => Clock::Now(now),
+        }
     }
 
     /// The time that it is to the rules.
     fn time(&self, now: Timestamp) -> Timestamp {
-        if self.is_behind { self.machine.clock() } else { now }
+        if self.behind.is_some() { self.machine.clock() } else { now }
     }
 
     /// Does what follows, until nothing does at this instant, or so much that the rest is

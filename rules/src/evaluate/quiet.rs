@@ -1,9 +1,7 @@
 //! `quiet`: times in which a rule does not act.
 
-use crate::compiled::{Calendar, CalendarTime, Quiet};
-use jiff::civil::{Date, Time};
-use jiff::tz::{AmbiguousOffset, TimeZone};
-use jiff::{Timestamp, ToSpan as _, Zoned};
+use crate::compiled::Quiet;
+use jiff::Timestamp;
 
 /// When the quiet time that holds at this instant ends; `None` if it is not quiet then.
 ///
@@ -12,53 +10,12 @@ pub(super) fn end(quiet: &Quiet, at: Timestamp) -> Option<Timestamp> {
     let mut end = None;
     let mut from = at;
     for _ in 0..JOINED_MAX {
-        let later = quiet.calendars.iter().filter_map(|it| end_in(it, from)).max();
+        let later = quiet.calendars.iter().filter_map(|it| it.end(from)).max();
         let Some(later) = later else { break };
         end = Some(later);
         from = later;
     }
     end
-}
-
-/// When the time of a calendar that holds at this instant ends.
-pub(crate) fn end_in(calendar: &Calendar, at: Timestamp) -> Option<Timestamp> {
-    calendar.times.iter().filter_map(|time| end_of(time, at)).max()
-}
-
-/// When this one ends, if it holds at the instant. It begins and ends at a time of the
-/// day: one that is skipped when clocks are set forward is the instant of that, and of one
-/// that comes twice the first counts.
-fn end_of(time: &CalendarTime, at: Timestamp) -> Option<Timestamp> {
-    match time {
-        CalendarTime::Once { from, to } => (*from <= at && at < *to).then_some(*to),
-        CalendarTime::Weekly { days, from, to, zone } => {
-            let today = Zoned::new(at, zone.clone()).date();
-            let yesterday = today.checked_sub(1.day()).ok();
-            // Both, as a time may last until the next day.
-            [Some(today), yesterday].into_iter().flatten().find_map(|date| {
-                let day = usize::try_from(date.weekday().to_monday_zero_offset()).ok()?;
-                if !days.get(day).copied()? {
-                    return None;
-                }
-                let last =
-                    if from < to { date } else { date.checked_add(1.day()).ok()? };
-                let begins = instant(zone, date, *from)?;
-                let ends = instant(zone, last, *to)?;
-                (begins <= at && at < ends).then_some(ends)
-            })
-        }
-    }
-}
-
-fn instant(zone: &TimeZone, date: Date, time: Time) -> Option<Timestamp> {
-    let ambiguous = zone.to_ambiguous_timestamp(date.to_datetime(time));
-    match ambiguous.offset() {
-        AmbiguousOffset::Gap { .. } => {
-            let before = ambiguous.earlier().ok()?;
-            zone.following(before).next().map(|it| it.timestamp())
-        }
-        _ => ambiguous.earlier().ok(),
-    }
 }
 
 /// The most times in a row that are looked at: two months of days that touch.
@@ -67,6 +24,8 @@ const JOINED_MAX: usize = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compiled::{Calendar, CalendarTime};
+    use jiff::tz::TimeZone;
     use std::sync::Arc;
 
     /// Berlin's rule, also where no time zone database is installed.

@@ -6,7 +6,7 @@ use super::machine::Machine;
 use super::play::{Executor, Play};
 use super::run::Runs;
 use super::transaction::Transaction;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use std::sync::Arc;
 
 /// A [`Play`] and its time, which never goes back.
@@ -68,12 +68,7 @@ impl Rehearsal {
 
     /// Time passes, up to this instant, with all that is due.
     pub fn until(&mut self, end: Timestamp, with: &mut dyn Executor) {
-        while let Some(due) = self.play.due()
-            && due <= end
-        {
-            self.now = self.now.max(due);
-            self.play.tick(self.now, with);
-        }
+        self.pass(end, with);
         self.now = self.now.max(end);
         self.play.tick(self.now, with);
     }
@@ -81,12 +76,25 @@ impl Rehearsal {
     /// Time passes up to this instant, but for what happens at it: an event comes before
     /// that.
     pub fn before(&mut self, end: Timestamp, with: &mut dyn Executor) {
-        while let Some(due) = self.play.due()
-            && due < end
-        {
-            self.now = self.now.max(due);
-            self.play.tick(self.now, with);
-        }
+        let last = end.checked_sub(SignedDuration::from_millis(1)).unwrap_or(end);
+        self.pass(last, with);
         self.now = self.now.max(end);
     }
+
+    /// Goes from one time at which something is due to the next, up to this.
+    fn pass(&mut self, end: Timestamp, with: &mut dyn Executor) {
+        let mut steps = 0;
+        while let Some(due) = self.play.due()
+            && due <= end
+        {
+            // Of years in which nothing came not each minute is played.
+            let is_far = steps >= STEPS_MAX;
+            self.now = self.now.max(if is_far { end } else { due });
+            self.play.tick(self.now, with);
+            steps += 1;
+        }
+    }
 }
+
+/// So many times something is due between two events at most, before time jumps.
+const STEPS_MAX: usize = 10_000;

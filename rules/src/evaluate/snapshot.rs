@@ -73,6 +73,8 @@ struct WrittenClock {
     skewed: BTreeMap<String, i64>,
     #[serde(deserialize_with = "written::maybe_time")]
     ring_at: Option<i64>,
+    #[serde(deserialize_with = "written::times")]
+    carried: BTreeMap<String, i64>,
 }
 
 #[derive(Serialize)]
@@ -133,6 +135,7 @@ impl Machine {
             noted: self.noted,
             skewed: self.skewed.clone(),
             ring_at: self.ring_at,
+            carried: self.carried.clone(),
         };
         let mut parts = vec![part(CLOCK.to_owned(), &clock)?];
         if touched.flags {
@@ -176,11 +179,12 @@ impl Machine {
                 return Err(SnapshotError(format!("nobody knows the part `{name}`")));
             }
         }
+        let now = instant(self.clock);
         self.is_fresh &= parts.is_empty();
         if let Some(clock) = clock {
             (self.clock, self.is_fresh) = (clock.at, clock.is_fresh);
             (self.noted, self.skewed) = (clock.noted, clock.skewed);
-            self.ring_at = clock.ring_at;
+            (self.ring_at, self.carried) = (clock.ring_at, clock.carried);
         }
         self.flags = flags.map_or_else(BTreeMap::new, |it| it.0);
         self.descriptions = descriptions;
@@ -188,6 +192,8 @@ impl Machine {
         for (name, it) in rules {
             self.restore_rule(name, it, &mut restored);
         }
+        // A time that is not over was never: this machine's clock was ahead.
+        self.set_back(now);
         Ok(restored)
     }
 

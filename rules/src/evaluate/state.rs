@@ -4,6 +4,7 @@ use super::absent::{self, Absent};
 use super::count::{self, Count};
 use super::digest::Digest;
 use super::firing::Firing;
+use super::keyed::Key;
 use super::length;
 use super::limit::Limit;
 use super::pair::Pair;
@@ -101,6 +102,17 @@ impl RuleState {
         };
         let all = [when, self.settle.due(), self.held_until];
         all.into_iter().flatten().min()
+    }
+
+    /// When something is to happen to a key without an event.
+    pub(super) fn due_of(&self, key: &Key) -> Option<i64> {
+        let when = match &self.when {
+            WhenState::Each | WhenState::Count(_) => None,
+            WhenState::Absent(absent) => absent.due_of(key),
+            WhenState::Pair(pair) => pair.due_of(key),
+            WhenState::Digest(digest) => digest.so_far(key).1,
+        };
+        when.or_else(|| self.settle.so_far(key).1)
     }
 
     /// How many keys were forgotten since the last call.

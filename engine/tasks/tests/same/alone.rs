@@ -9,8 +9,8 @@ use std::sync::Arc;
 use tripline_api::Place;
 use tripline_rules::RuleSet;
 use tripline_rules::evaluate::{
-    Ended, Executor, Firing, Gather, Lines, Machine, Note, Outcome, Part, Play, Runs,
-    Start,
+    Behind, Ended, Executor, Firing, Gather, Lines, Machine, Note, Outcome, Part, Play,
+    Runs, Start,
 };
 
 /// What came of it.
@@ -58,7 +58,7 @@ impl Alone {
     pub(crate) fn new(set: Arc<RuleSet>, now: Timestamp) -> Self {
         let machine = Machine::new(Arc::clone(&set), now);
         let mut play = Play::new(machine, Runs::new(Arc::clone(&set)));
-        play.set_behind(true);
+        play.set_behind(Some(behind(now)));
         let (gather, kept, runs) = Default::default();
         Self {
             set,
@@ -98,7 +98,7 @@ impl Alone {
         self.now += SignedDuration::from_secs(later);
         let machine = Machine::new(Arc::clone(&self.set), self.now);
         self.play = Play::new(machine, Runs::new(Arc::clone(&self.set)));
-        self.play.set_behind(true);
+        self.play.set_behind(Some(behind(self.now)));
         let parts: Vec<Part> = self.kept.values().cloned().collect();
         self.play.machine.restore(&parts).unwrap();
         let runs = self.runs.iter().map(|(number, bytes)| (*number, &bytes[..]));
@@ -120,9 +120,14 @@ impl Alone {
 
     /// Time goes on to now.
     pub(crate) fn catch_up(&mut self, now: Timestamp) {
-        self.play.set_behind(false);
+        self.play.set_behind(None);
         self.play.tick(now, &mut self.deeds);
     }
+}
+
+/// Nobody but who brings something is behind.
+fn behind(now: Timestamp) -> Behind {
+    Behind { until: Some(now), is_in_order: true }
 }
 
 fn base() -> Timestamp {

@@ -12,18 +12,22 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tripline_act::{ActContext, Hands};
 use tripline_api::{
-    Agenda, Args, Begin, Bell, BuildContext, Built, Cursor, Gap, Kept, ListenError,
-    Listener, ListenerId, Source, SourceId, View,
+    Agenda, Args, Batch, Begin, Bell, BuildContext, Built, Cursor, Gap, Kept,
+    ListenError, Listener, ListenerId, Source, SourceId, View,
 };
 use tripline_rules::RuleSet;
+use tripline_rules::evaluate::SKEW_MILLIS_MAX;
 use tripline_run::{Engine, Event, Events, LaneSetup, Options};
 use tripline_tasks::{Crew, Ran, Rules, Setup};
 
+/// What is further ahead is not believed.
+const SKEW: SignedDuration = SignedDuration::from_millis(SKEW_MILLIS_MAX);
 /// So long is waited for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Rules that are not told that a source is at its end: what they read happened before.
-struct Late(Rules);
+/// Rules that are told that a source is at its end when another brings something: all that
+/// they read happened before, and nobody waits for what was not written yet.
+struct Late(Rules, Vec<SourceId>);
 
 impl Listener for Late {
     fn begin(&mut self, begin: &Begin<'_>) -> Result<Option<Cursor>, ListenError> {
@@ -31,6 +35,11 @@ impl Listener for Late {
     }
 
     fn listen(&mut self, entries: &View<'_>) -> Result<(), ListenError> {
+        let batch = entries.batch();
+        if says_a_time(batch) {
+            let others = self.1.iter().filter(|it| *it != batch.source);
+            others.for_each(|other| self.0.at_end(other));
+        }
         self.0.listen(entries)
     }
 
@@ -41,6 +50,15 @@ impl Listener for Late {
     fn agenda(&mut self) -> Option<&mut dyn Agenda> {
         Some(self)
     }
+}
+
+/// Whether something in it says when it happened, and is believed.
+fn says_a_time(batch: &Batch<'_>) -> bool {
+    let newest = (Timestamp::now() + SKEW).as_second();
+    let marks = batch.marks.iter().filter_map(|mark| mark.by).map(|it| it.time);
+    let lines = batch.entries().filter_map(|it| it.time());
+    let first = if batch.log.is_some() { lines.min() } else { marks.min() };
+    first.is_some_and(|time| time <= newest)
 }
 
 impl Agenda for Late {
@@ -156,10 +174,11 @@ impl Site {
         let crew = Arc::new(Crew::new());
         let rules = Rules::new(Setup { set: Arc::clone(&self.set), hands, crew, tell });
         let sources = self.sources();
+        let ids = sources.iter().map(|source| source.id().clone()).collect();
         let from = sources.iter().map(|source| source.id().to_string()).collect();
         let built = Built {
             flush_after: Duration::ZERO,
-            ..Built::new(Box::new(Late(rules)), from, Duration::from_secs(60))
+            ..Built::new(Box::new(Late(rules, ids)), from, Duration::from_secs(60))
         };
         let store = Mortal::new(&self.shelf, dies_at, takes_effect);
         let setup = tripline_run::Setup {
