@@ -3,10 +3,12 @@
 use crate::{LockError, directory};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{Read as _, Seek as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// The right to use a state directory.
 ///
@@ -40,19 +42,36 @@ impl StateLock {
             .mode(0o600)
             .open(&path)
             .map_err(|error| LockError::io("open", &path, error))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(Errno::WOULDBLOCK) => {
-                return Err(LockError::Held {
-                    directory: directory.to_owned(),
-                    pid: holder(&mut file),
-                });
+        let until = Instant::now() + OF_THE_DEAD_MAX;
+        loop {
+            match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => break,
+                Err(Errno::WOULDBLOCK) => {
+                    let pid = holder(&mut file);
+                    if pid.is_some_and(is_dead) && Instant::now() < until {
+                        std::thread::sleep(PAUSE);
+                        continue;
+                    }
+                    let directory = directory.to_owned();
+                    return Err(LockError::Held { directory, pid });
+                }
+                Err(error) => return Err(LockError::io("lock", &path, error.into())),
             }
-            Err(error) => return Err(LockError::io("lock", &path, error.into())),
         }
         sign(&mut file);
         Ok(Self { _file: file })
     }
+}
+
+/// A process that was killed while it started a program leaves its lock to that for a
+/// moment: until the program has begun. So long is waited for it.
+const OF_THE_DEAD_MAX: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(2);
+
+/// Whether there is no such process.
+fn is_dead(pid: u32) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_some_and(|pid| test_kill_process(pid) == Err(Errno::SRCH))
 }
 
 /// Leaves our process id. The lock holds without it, on a full disk say, so
@@ -61,12 +80,14 @@ impl StateLock {
 fn sign(file: &mut File) {
     let _ = file
         .set_len(0)
+        .and_then(|()| file.rewind())
         .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
 }
 
 /// The process id in the file, if it has one.
 fn holder(file: &mut File) -> Option<u32> {
     let mut text = String::new();
+    file.rewind().ok()?;
     file.take(32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }
@@ -75,6 +96,7 @@ fn holder(file: &mut File) -> Option<u32> {
 mod tests {
     use super::*;
     use std::fs;
+    use std::process::Command;
 
     #[test]
     fn the_second_is_told_who_is_first() {
@@ -92,6 +114,20 @@ mod tests {
         );
         drop(lock);
         StateLock::take(&directory).unwrap();
+    }
+
+    /// The lock goes with what a process that was killed had begun.
+    #[test]
+    fn what_a_dead_process_left_is_waited_for() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut child = Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        let lock = StateLock::take(scratch.path()).unwrap();
+        fs::write(scratch.path().join("lock"), format!("{}\n", child.id())).unwrap();
+        std::thread::scope(|scope| {
+            scope.spawn(move || drop(lock));
+            StateLock::take(scratch.path()).unwrap();
+        });
     }
 
     #[test]
