@@ -2,9 +2,11 @@
 
 mod config;
 
+use config::follows;
 pub(crate) use config::{ReceiveConfig, is_for_receiving};
 
 use crate::cli::{ReceiveArgs, exit};
+use crate::diagnose::shown;
 use crate::run_cmd::{keep_private, signals};
 use crate::terminal::{self, say};
 use signal_hook::consts::SIGHUP;
@@ -18,6 +20,12 @@ use tripline_store::{LockError, StateLock};
 ///
 /// When it could not start: exit code 2.
 pub(crate) fn run(args: &ReceiveArgs) -> anyhow::Result<ExitCode> {
+    if follows(&args.config) {
+        let config = shown(&args.config);
+        anyhow::bail!(
+            "{config} is of no receiver: start it with `tripline run {config}`"
+        );
+    }
     let config = ReceiveConfig::load(&args.config)?;
     for warning in &config.warnings {
         eprintln!("{}", warning.render(terminal::for_stderr()));

@@ -4,6 +4,8 @@ mod report;
 
 use crate::cli::{RunArgs, exit};
 use crate::config::{Config, ConfigError, Registry};
+use crate::diagnose::shown;
+use crate::receive_cmd::is_for_receiving;
 use crate::run_cmd::report::{Progress, Report};
 use crate::terminal::{self, printable};
 use anyhow::Context as _;
@@ -28,6 +30,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 ///
 /// When it could not start: exit code 2.
 pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
+    if is_for_receiving(&args.config) {
+        let config = shown(&args.config);
+        anyhow::bail!(
+            "{config} is of a receiver: start it with `tripline receive {config}`"
+        );
+    }
     let mut config = load(args, registry)?;
     keep_private();
     let _lock = match StateLock::take(&config.state) {

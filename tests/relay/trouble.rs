@@ -21,8 +21,9 @@ fn a_full_disk_is_told_and_nothing_is_lost() {
     let sender = pair.sender();
     pair.wait_until_said("sender", "cannot write to");
     pair.wait_until_said("receiver", "cannot write to");
-    let place = pair.where_is();
-    assert!(place.stdout().contains("cannot write to"), "{place}");
+    // In the moments in which it is tried again it is not there.
+    let is_there = || pair.where_is().stdout().contains("cannot write to");
+    assert!(wait_until(LONG, is_there), "{}", pair.where_is());
     receiver.kill();
     let receiver = pair.listening();
     pair.wait_until_received(&["a.log"]);
@@ -211,4 +212,13 @@ fn a_network_that_vanishes_is_noticed_and_loses_nothing() {
     sender.stop();
     receiver.stop();
     pair.assert_received(&["a.log"], "after the network was gone");
+}
+
+#[test]
+fn each_command_says_whose_configuration_it_was_given() {
+    let pair = Pair::new();
+    let words = "start it with `tripline receive receiver/receive.ron`";
+    pair.dir.run(["run", "receiver/receive.ron"]).exits(2).complains([words]);
+    let words = "start it with `tripline run sender/tripline.ron`";
+    pair.dir.run(["receive", "sender/tripline.ron"]).exits(2).complains([words]);
 }
