@@ -20,13 +20,15 @@ use tripline_store::{LockError, StateLock};
 ///
 /// When it could not start: exit code 2.
 pub(crate) fn run(args: &ReceiveArgs) -> anyhow::Result<ExitCode> {
-    if follows(&args.config) {
-        let config = shown(&args.config);
-        anyhow::bail!(
-            "{config} is of no receiver: start it with `tripline run {config}`"
-        );
-    }
-    let config = ReceiveConfig::load(&args.config)?;
+    let config = match ReceiveConfig::load(&args.config) {
+        Err(_) if follows(&args.config) => {
+            let config = shown(&args.config);
+            anyhow::bail!(
+                "{config} is of no receiver: start it with `tripline run {config}`"
+            );
+        }
+        loaded => loaded?,
+    };
     for warning in &config.warnings {
         eprintln!("{}", warning.render(terminal::for_stderr()));
     }

@@ -30,13 +30,15 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 ///
 /// When it could not start: exit code 2.
 pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
-    if is_for_receiving(&args.config) {
-        let config = shown(&args.config);
-        anyhow::bail!(
-            "{config} is of a receiver: start it with `tripline receive {config}`"
-        );
-    }
-    let mut config = load(args, registry)?;
+    let mut config = match load(args, registry) {
+        Err(_) if is_for_receiving(&args.config) => {
+            let config = shown(&args.config);
+            anyhow::bail!(
+                "{config} is of a receiver: start it with `tripline receive {config}`"
+            );
+        }
+        loaded => loaded?,
+    };
     keep_private();
     let _lock = match StateLock::take(&config.state) {
         Ok(lock) => lock,
