@@ -2,6 +2,7 @@
 
 mod config;
 
+use config::follows;
 pub(crate) use config::{ReceiveConfig, is_for_receiving};
 
 use crate::cli::{ReceiveArgs, exit};
@@ -9,6 +10,7 @@ use crate::run_cmd::{keep_private, signals};
 use crate::terminal::{self, say};
 use signal_hook::consts::SIGHUP;
 use std::process::ExitCode;
+use tripline_diagnose::shown;
 use tripline_relay::receive::Server;
 use tripline_store::{LockError, StateLock};
 
@@ -18,7 +20,15 @@ use tripline_store::{LockError, StateLock};
 ///
 /// When it could not start: exit code 2.
 pub(crate) fn run(args: &ReceiveArgs) -> anyhow::Result<ExitCode> {
-    let config = ReceiveConfig::load(&args.config)?;
+    let config = match ReceiveConfig::load(&args.config) {
+        Err(_) if follows(&args.config) => {
+            let config = shown(&args.config);
+            anyhow::bail!(
+                "{config} is of no receiver: start it with `tripline run {config}`"
+            );
+        }
+        loaded => loaded?,
+    };
     for warning in &config.warnings {
         eprintln!("{}", warning.render(terminal::for_stderr()));
     }

@@ -213,3 +213,12 @@ fn a_network_that_vanishes_is_noticed_and_loses_nothing() {
     receiver.stop();
     pair.assert_received(&["a.log"], "after the network was gone");
 }
+
+#[test]
+fn each_command_says_whose_configuration_it_was_given() {
+    let pair = Pair::new();
+    let words = "start it with `tripline receive receiver/receive.ron`";
+    pair.dir.run(["run", "receiver/receive.ron"]).exits(2).complains([words]);
+    let words = "start it with `tripline run sender/tripline.ron`";
+    pair.dir.run(["receive", "sender/tripline.ron"]).exits(2).complains([words]);
+}

@@ -53,11 +53,20 @@ const CONNECTIONS: usize = 128;
 
 /// Whether a file is the configuration of a receiver: it says where to listen.
 pub(crate) fn is_for_receiving(path: &Path) -> bool {
+    has_field(path, "listen")
+}
+
+/// Whether a file is one for `tripline run`: it says what to follow.
+pub(super) fn follows(path: &Path) -> bool {
+    has_field(path, "sources")
+}
+
+fn has_field(path: &Path, name: &str) -> bool {
     let Ok(bytes) = read_bounded(path) else { return false };
     let (file, _) = decode(path, bytes);
     match Outline::of(&file).root {
         Some(Node { shape: Shape::Block(block), .. }) => {
-            block.fields.iter().any(|field| &file.text[field.name.clone()] == "listen")
+            block.fields.iter().any(|field| &file.text[field.name.clone()] == name)
         }
         _ => false,
     }

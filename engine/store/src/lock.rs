@@ -124,6 +124,9 @@ mod tests {
         child.wait().unwrap();
         let lock = StateLock::take(scratch.path()).unwrap();
         fs::write(scratch.path().join("lock"), format!("{}\n", child.id())).unwrap();
+        let begun = Instant::now();
+        let error = StateLock::take(scratch.path()).unwrap_err();
+        assert!(begun.elapsed() >= OF_THE_DEAD_MAX, "not for ever: {error}");
         std::thread::scope(|scope| {
             scope.spawn(move || drop(lock));
             StateLock::take(scratch.path()).unwrap();

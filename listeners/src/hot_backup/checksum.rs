@@ -4,6 +4,8 @@
 //! thread of its own, which lives as long as the bulk does.
 
 use p4journal::Head;
+use rustix::process::setpriority_process;
+use rustix::thread::gettid;
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -13,7 +15,9 @@ use tripline_api::Place;
 /// A piece this long is hashed beside, and all behind it until there is a rest.
 const BULK_BYTES: usize = 64 * 1024;
 /// So many pieces wait to be hashed.
-const PIECES_MAX: usize = 16;
+const PIECES_MAX: usize = 24;
+/// How much the thread that hashes holds back: of 19.
+const NICE: i32 = 15;
 
 /// The checksum of a journal, from its first byte on.
 #[derive(Default)]
@@ -112,6 +116,9 @@ impl Beside {
         let (give_back, used) = sync_channel(PIECES_MAX);
         let mut hash = hash.clone();
         let work = move || {
+            // Both ends of the connection need the processors more; it catches up in their
+            // pauses. Where that is not allowed, it is as urgent as they are.
+            _ = setpriority_process(Some(gettid()), NICE);
             for piece in to_hash {
                 hash.update(&piece);
                 _ = give_back.try_send(piece);
