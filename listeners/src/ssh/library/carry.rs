@@ -1,0 +1,205 @@
+//! What the thread of a session does when it is logged in: it encrypts and sends what
+//! the pipe was given, and hands it what comes. That takes about as long as all else
+//! that is done to a byte, so it is done beside it.
+
+use super::exchange::{Exchange, Over};
+use super::login::Established;
+use crate::ssh::text::shown;
+use crate::ssh::transport::Exit;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use ssh2::{BlockDirections, ErrorCode};
+use std::fmt::Display;
+use std::io::{self, Read as _, Write as _};
+use std::time::Duration;
+
+/// So much is read at a time.
+const BLOCK_BYTES: usize = 32 * 1024;
+
+/// Carries bytes until the service ends, the connection breaks, or nobody is there
+/// any more. An idle server is told at this interval that we are there.
+pub(super) fn carry(
+    established: &mut Established,
+    exchange: &Exchange,
+    keepalive: Duration,
+) -> Over {
+    let mut carrier = Carrier {
+        established,
+        exchange,
+        sending: Vec::new(),
+        sent: 0,
+        input: Input::Open,
+        block: vec![0; BLOCK_BYTES],
+        room: exchange.room(),
+    };
+    match carrier.run(keepalive) {
+        Ok(exit) => Over::Ended(exit),
+        Err(why) => Over::Broken(why),
+    }
+}
+
+struct Carrier<'a> {
+    established: &'a mut Established,
+    exchange: &'a Exchange,
+    /// Of what was given, from `sent` on it is to be sent.
+    sending: Vec<u8>,
+    sent: usize,
+    input: Input,
+    block: Vec<u8>,
+    /// So much might still be read when it was read last.
+    room: (usize, usize),
+}
+
+/// What comes behind what is being sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Input {
+    Open,
+    /// Nothing, which is yet to be said.
+    Ends,
+    Ended,
+}
+
+impl Carrier<'_> {
+    fn run(&mut self, keepalive: Duration) -> Result<Exit, String> {
+        loop {
+            if self.sent == self.sending.len() {
+                self.sent = 0;
+                match self.exchange.next(&mut self.sending) {
+                    Some(true) => self.input = Input::Ends,
+                    Some(false) => {}
+                    None => return Err("it is not needed any more".to_owned()),
+                }
+            }
+            let has_sent = self.send()?;
+            let has_heard = self.hear()? | self.hear_errors()?;
+            // The library takes all there is from the socket whenever it looks for one
+            // thing.
+            let queued = self.established.channel.read_window().available > 0;
+            let has_more = queued && self.room.0 > 0 && self.room.1 > 0;
+            if has_sent || has_heard || has_more {
+                continue;
+            }
+            if !queued && let Some(exit) = self.exit()? {
+                return Ok(exit);
+            }
+            if !self.is_unsent() {
+                self.keep_alive()?;
+            }
+            self.sleep(keepalive)?;
+        }
+    }
+
+    /// Whether something of what was taken is not sent.
+    fn is_unsent(&self) -> bool {
+        self.sent < self.sending.len() || self.input == Input::Ends
+    }
+
+    /// Sends what can be; whether anything was.
+    fn send(&mut self) -> Result<bool, String> {
+        let before = (self.sent, self.input);
+        let channel = &mut self.established.channel;
+        // At its end the other side takes nothing any more: why, reading tells.
+        while self.sent < self.sending.len() && !channel.eof() {
+            match channel.write(&self.sending[self.sent..]) {
+                Ok(0) => break,
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        if self.sent == self.sending.len() && self.input == Input::Ends {
+            match channel.send_eof() {
+                Ok(()) => self.input = Input::Ended,
+                Err(error) if would_block(&error) => {}
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        Ok((self.sent, self.input) != before)
+    }
+
+    /// Reads what there is and there is room for; whether there was anything.
+    fn hear(&mut self) -> Result<bool, String> {
+        let mut has_heard = false;
+        loop {
+            self.room = self.exchange.room();
+            let max = self.room.0.min(BLOCK_BYTES);
+            let read = self.established.channel.read(&mut self.block[..max]);
+            let Some(count) = read_count(read)? else { return Ok(has_heard) };
+            self.exchange.hear(&self.block[..count]);
+            has_heard = true;
+        }
+    }
+
+    /// The same with what is said for people.
+    fn hear_errors(&mut self) -> Result<bool, String> {
+        let mut has_heard = false;
+        loop {
+            self.room = self.exchange.room();
+            let max = self.room.1.min(BLOCK_BYTES);
+            let read = self.established.channel.stderr().read(&mut self.block[..max]);
+            let Some(count) = read_count(read)? else { return Ok(has_heard) };
+            self.exchange.hear_errors(&self.block[..count]);
+            has_heard = true;
+        }
+    }
+
+    /// How the service ended, which comes behind the end of what it said.
+    fn exit(&mut self) -> Result<Option<Exit>, String> {
+        let channel = &mut self.established.channel;
+        if !channel.eof() {
+            return Ok(None);
+        }
+        match channel.wait_close() {
+            Ok(()) => {}
+            Err(error) if would_block(&error) => return Ok(None),
+            Err(error) => return Err(error.to_string()),
+        }
+        let ended = channel.exit_signal().and_then(|signal| match signal.exit_signal {
+            Some(name) => Ok(Exit::Signal(shown(name.as_bytes()))),
+            None => Ok(Exit::Status(channel.exit_status()?.unsigned_abs())),
+        });
+        ended.map(Some).map_err(described)
+    }
+
+    /// Tells an idle server that we are there. Nothing may be half sent, and nothing
+    /// may become so: it must go at once or not at all.
+    fn keep_alive(&self) -> Result<(), String> {
+        let Established { session, stream, .. } = &*self.established;
+        let mut polled = [PollFd::new(stream, PollFlags::OUT)];
+        let is_free = poll(&mut polled, Some(&Timespec::default())) == Ok(1);
+        if !is_free {
+            return Ok(());
+        }
+        session.keepalive_send().map(drop).map_err(described)
+    }
+
+    fn sleep(&self, timeout: Duration) -> Result<(), String> {
+        let to_write = matches!(
+            self.established.session.block_directions(),
+            BlockDirections::Outbound | BlockDirections::Both
+        );
+        let (is_unsent, stream) = (self.is_unsent(), &self.established.stream);
+        let slept = self.exchange.sleep(stream, to_write, is_unsent, self.room, timeout);
+        slept.map_err(described)
+    }
+}
+
+/// How much was read; `None` when there is nothing, for now or any more.
+fn read_count(read: io::Result<usize>) -> Result<Option<usize>, String> {
+    match read {
+        Ok(0) => Ok(None),
+        Ok(count) => Ok(Some(count)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What the library says when it would have to wait.
+const TRY_AGAIN: i32 = -37;
+
+fn would_block(error: &ssh2::Error) -> bool {
+    error.code() == ErrorCode::Session(TRY_AGAIN)
+}
+
+fn described(error: impl Display) -> String {
+    error.to_string()
+}
