@@ -3,6 +3,7 @@
 mod events; // what happens to Tripline itself is an event like any other
 mod kills; // neither a firing nor a count is lost or made twice
 mod place; // a log, rules and the program that runs them
+mod refused; // whatever the mistake, the old set goes on
 mod reload; // another set of rules takes over in the middle of everything
 mod replay; // a replay and the daemon fire the same
 mod time; // what is read late is not taken for what happens now
