@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tripline_act::{ActContext, Hands};
 use tripline_api::{Args, BuildContext, Built, ListenerId, Source};
+use tripline_diagnose::shown;
 use tripline_rules::RuleSet;
 use tripline_rules::compiled::Trigger;
 use tripline_tasks::{Crew, Rules, Setup};
@@ -43,9 +44,12 @@ pub(super) fn add(config: &mut Config, registry: &Registry) -> Result<(), Vec<St
     });
     let crew = Arc::new(Crew::new());
     config.crew = Some(Arc::clone(&crew));
-    let rules = Rules::new(Setup { set, hands, crew, tell });
+    let to_see_failed = format!("tripline tasks {} --failed", shown(&config.path));
+    let rules = Rules::new(Setup { set, hands, crew, tell, to_see_failed });
     let mut built = Built::new(Box::new(rules), from, QUIET);
     built.flush_after = FLUSH_AFTER;
+    // A thousand old lines are not to start a thousand programs.
+    built.begins_behind = true;
     if let Some(id) = ListenerId::new(Rules::NAME) {
         config.listeners.push((id, built));
     }
@@ -65,13 +69,13 @@ fn looks_at_engine(set: &RuleSet) -> bool {
 }
 
 /// What happens to Tripline itself, as a source: a log like any other.
-fn engine(state: &Path, registry: &Registry) -> Option<Arc<dyn Source>> {
+pub(crate) fn engine(state: &Path, registry: &Registry) -> Option<Arc<dyn Source>> {
     let log = registry.sources.iter().find(|it| it.name() == "Log")?;
     let path = state.join(ENGINE_FILE);
     let directory = path.parent()?;
     let context = BuildContext { name: Rules::ENGINE, directory, state };
     let file = path.file_name()?.to_str()?;
-    log.build(&Args::new(&format!("(paths: [{file:?}])")), &context).ok()
+    log.build(&Args::new(&format!("(paths: [{file:?}], start: Oldest)")), &context).ok()
 }
 
 /// The sources that a rule looks at.

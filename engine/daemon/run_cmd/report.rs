@@ -59,6 +59,17 @@ impl Events for Report {
                  the file",
                 path.display()
             ),
+            Event::BeginsBehind { listener, source, bytes } => {
+                let bytes =
+                    bytes.map(|bytes| format!("{bytes} bytes of ")).unwrap_or_default();
+                format!(
+                    "{listener}: {source}: {listener} begin with what comes from now on; {bytes}what is \
+                     there already is passed over. To have {listener} act on it too: \
+                     `tripline where {} --set {listener} {source} start` while nothing runs, \
+                     or `start: Oldest` in the source before the first start",
+                    self.config
+                )
+            }
             Event::NotSaved { why, after } => {
                 format!("progress not saved: {why}; trying again in {after:.1?}")
             }

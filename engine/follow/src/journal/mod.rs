@@ -48,8 +48,7 @@ struct JournalArgs {
     path: PathBuf,
     #[serde(default)]
     rotated: Vec<PathBuf>,
-    #[serde(default)]
-    start: StartArg,
+    start: Option<StartArg>,
     gap_after: Option<FriendlyDuration>,
     record_bytes_max: Option<usize>,
 }
@@ -106,7 +105,8 @@ impl SourceFactory for JournalFactory {
         let shared = Shared {
             id,
             live,
-            start: args.start,
+            start: args.start.unwrap_or_default(),
+            is_start_stated: args.start.is_some(),
             gap_after: args.gap_after.map_or(GAP_AFTER, |d| d.0),
             record_bytes_max,
             catalog: Mutex::new(catalog),
@@ -126,6 +126,7 @@ struct Shared {
     id: SourceId,
     live: PathBuf,
     start: StartArg,
+    is_start_stated: bool,
     gap_after: Duration,
     record_bytes_max: usize,
     catalog: Mutex<Catalog>,
@@ -143,6 +144,15 @@ impl Source for JournalSource {
     fn open(&self, settled: &Settled) -> Box<dyn Reader> {
         let cursor = settled.get(&None).cloned();
         Box::new(JournalReader::new(Arc::clone(&self.0), cursor))
+    }
+
+    fn open_behind(&self, settled: &Settled) -> Option<Box<dyn Reader>> {
+        if self.0.is_start_stated || settled.contains_key(&None) {
+            return None;
+        }
+        let mut reader = JournalReader::new(Arc::clone(&self.0), None);
+        reader.begin_at(StartArg::Now);
+        Some(Box::new(reader))
     }
 
     fn directories(&self) -> Vec<PathBuf> {
@@ -300,10 +310,11 @@ impl Shared {
     /// Where there was nothing at first, everything that comes is new.
     fn first(
         &self,
+        start: StartArg,
         files: &[Found],
         began_empty: bool,
     ) -> Result<Result<Cursor, String>, SourceError> {
-        let place = match self.start {
+        let place = match start {
             StartArg::Now if began_empty => self.oldest(files),
             StartArg::Oldest => self.oldest(files),
             StartArg::Now => self.now(files)?,

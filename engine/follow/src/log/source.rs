@@ -49,8 +49,7 @@ struct LogArgs {
     exclude: Vec<String>,
     #[serde(default)]
     rotated: Vec<PathBuf>,
-    #[serde(default)]
-    start: StartArg,
+    start: Option<StartArg>,
     line_bytes_max: Option<usize>,
     join: Option<JoinArg>,
     join_wait: Option<FriendlyDuration>,
@@ -173,10 +172,11 @@ fn settings(id: SourceId, args: LogArgs) -> Result<Settings, ArgsError> {
     limits.ratio_max = args.archive_ratio_max.unwrap_or(limits.ratio_max);
     Ok(Settings {
         id,
-        start: match args.start {
+        start: match args.start.unwrap_or_default() {
             StartArg::Oldest => Start::Oldest,
             StartArg::Now => Start::Now,
         },
+        is_start_stated: args.start.is_some(),
         lines: Arc::new(LineRules { line_bytes_max, join }),
         join_wait: args.join_wait.map_or(JOIN_WAIT, |wait| wait.0),
         partial_after: args.partial_after.map(|wait| wait.0),
@@ -211,6 +211,18 @@ impl LogSource {
             targets: Targets::default(),
         }
     }
+
+    fn open_with(&self, settings: Arc<Settings>, settled: &Settled) -> Box<dyn Reader> {
+        Box::new(LogReader::new(
+            settings,
+            self.patterns.clone(),
+            self.rotated.clone(),
+            self.clock.clone(),
+            opened_max(),
+            self.targets.clone(),
+            settled,
+        ))
+    }
 }
 
 impl Source for LogSource {
@@ -223,15 +235,16 @@ impl Source for LogSource {
     }
 
     fn open(&self, settled: &Settled) -> Box<dyn Reader> {
-        Box::new(LogReader::new(
-            Arc::clone(&self.settings),
-            self.patterns.clone(),
-            self.rotated.clone(),
-            self.clock.clone(),
-            opened_max(),
-            self.targets.clone(),
-            settled,
-        ))
+        self.open_with(Arc::clone(&self.settings), settled)
+    }
+
+    fn open_behind(&self, settled: &Settled) -> Option<Box<dyn Reader>> {
+        // Logs are begun with one by one: only at the end is the source.
+        if self.settings.is_start_stated || settled.contains_key(&None) {
+            return None;
+        }
+        let settings = Settings { start: Start::Now, ..(*self.settings).clone() };
+        Some(self.open_with(Arc::new(settings), settled))
     }
 
     fn directories(&self) -> Vec<PathBuf> {
