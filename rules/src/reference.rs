@@ -30,6 +30,7 @@ pub fn markdown() -> String {
     section(&mut text, "A file", &[&FILE]);
     section(&mut text, "A rule", &[&RULE]);
     section(&mut text, "Which events: `on`", &ON);
+    text += BEGINNING;
     section(&mut text, "How many: `when`", WHEN);
     section(&mut text, "The second event of a pair: `until`", &[&UNTIL]);
     section(&mut text, "Holding back: `limit`, `quiet`, `overlap`", &[&LIMIT, &QUIET]);
@@ -63,6 +64,23 @@ Values are RON: texts in quotes, `r\"..\"` where a backslash is itself (write pa
 lists in `[]`, names and values in `{}`, comments behind `//`. Where a text or a list of texts
 is wanted, one text is a list of one. Durations are texts: `\"250ms\"`, `\"60s\"`, `\"5m\"`,
 `\"1h30m\"`, `\"2d\"`, at most 366 days.
+";
+
+const BEGINNING: &str = "
+### Where rules begin
+
+The first time that rules look at a source, they begin with what comes from then on: nothing
+fires for what is in its files already, be it after the first start or after a reload that
+adds the source. The daemon says so, with how much it passes over. With `start: Oldest` in the
+source's configuration, or another `start`, they begin there, as listeners do. `tripline
+replay` shows what they would have done with what is there; `tripline where CONFIG --set rules
+SOURCE start` sends them back to do it. From then on they go on where they were, whatever was
+stopped or killed for how long.
+
+Of a journal, what stands before the beginning is not known: of a change whose description was
+written before and that is submitted afterwards, `submit.description` is the beginning that
+Perforce keeps with the change itself (31 characters); of a transaction that is half written at
+that moment only the second half is seen.
 ";
 
 const NAMES: &str = "

@@ -99,11 +99,7 @@ fn what_failed_and_what_runs_is_shown_beside_the_daemon() {
     ] {
         assert!(whole.stdout().contains(words), "{words}: {whole}");
     }
-    let running = tasks(&place, &["app/0/0/breaks/try", "--json"]).exits(0);
-    assert_eq!(
-        serde_json::from_str::<Vec<Value>>(running.stdout()).unwrap(),
-        [failed.clone()]
-    );
+    assert_eq!(json(&place, &["app/0/0/breaks/try"])[0], *failed);
     tasks(&place, &["app/0/1"])
         .exits(2)
         .complains(["there is no task", "tripline tasks"]);

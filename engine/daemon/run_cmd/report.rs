@@ -60,14 +60,14 @@ impl Events for Report {
                 path.display()
             ),
             Event::BeginsBehind { listener, source, bytes } => {
-                let bytes =
-                    bytes.map(|bytes| format!("{bytes} bytes of ")).unwrap_or_default();
+                let bytes = bytes.map(|it| format!("{it} bytes of ")).unwrap_or_default();
+                let config = &self.config;
                 format!(
-                    "{listener}: {source}: {listener} begin with what comes from now on; {bytes}what is \
-                     there already is passed over. To have {listener} act on it too: \
-                     `tripline where {} --set {listener} {source} start` while nothing runs, \
-                     or `start: Oldest` in the source before the first start",
-                    self.config
+                    "{listener}: {source}: {listener} begin with what comes from now on; \
+                     {bytes}what is there already is passed over. To have {listener} act \
+                     on it too: `tripline where {config} --set {listener} {source} start` \
+                     while the daemon is stopped, or `start: Oldest` in the source before \
+                     the first start"
                 )
             }
             Event::NotSaved { why, after } => {

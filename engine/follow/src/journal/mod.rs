@@ -72,8 +72,8 @@ impl SourceFactory for JournalFactory {
          its folder and in the `rotated` folders, plain or .gz, in the order of the \
          numbers inside them.\n\
          `start` says where to begin when there is no cursor yet: `Oldest` (the \
-         default), `Now`, `Journal(N)`, or `Checkpoint(N)`, the last checkpoint \
-         recovered on a standby. A journal that seems missing while a file that may be \
+         default, but rules begin at `Now` without it), `Now`, `Journal(N)`, or \
+         `Checkpoint(N)`, the last checkpoint recovered on a standby. A journal that seems missing while a file that may be \
          it is still being written is waited for `gap_after` (\"10s\") before the gap \
          is announced. Records longer than `record_bytes_max` (67108864) are cut."
     }

@@ -90,7 +90,8 @@ impl SourceFactory for LogFactory {
          that is called like a rotated one is a log of its own only where `paths` names \
          it without wildcards.\n\
          `start` says where to begin with what is there at the very first start: \
-         `Oldest` (the default) with the oldest rotated file, `Now` behind everything. \
+         `Oldest` (the default, but rules begin at `Now` without it) with the oldest \
+         rotated file, `Now` behind everything. \
          Lines longer than `line_bytes_max` (1048576) are cut. `join: Indent` makes \
          one entry of a line and the indented ones behind it, `join: Start(\"REGEX\")` \
          of a line that matches and those behind it that do not; such an entry waits \
