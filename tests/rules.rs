@@ -1,6 +1,6 @@
 //! Rules in the daemon: what fires is done, and fires once, whoever is killed whenever.
 
-mod begin; // what was there before the first start is passed over
+mod begin; // what is said at a first start and at a reload
 mod events; // what happens to Tripline itself is an event like any other
 mod kills; // neither a firing nor a count is lost or made twice
 mod place; // a log, rules and the program that runs them

@@ -99,9 +99,8 @@ pub(crate) enum Command {
 #[command(after_help = "\
 SIGTERM and SIGINT stop it cleanly, SIGHUP reloads the configuration.
 
-At the first start listeners begin where their source says, `start: Oldest` unless
-it says otherwise. Rules do not: unless their source has a `start`, they act on
-what comes from then on, and not on what is there.
+At the first start listeners and rules begin where their source says: with the
+oldest entry there is, unless it has a `start`.
 
 Examples:
   tripline run tripline.ron

@@ -178,10 +178,9 @@ fn configuration(server: &Server, directory: &Path) -> anyhow::Result<String> {
             path: {journal},
             // Where else rotated journals are, besides the live one's directory.
             // Numbers are read from inside the files; names are only hints.
-{rotated}            // Where a listener without a place begins: Oldest (unless another is said),
-            // Now, Journal(12), or Checkpoint(12), the last one that was recovered on a
-            // standby. Rules begin with what comes from then on, unless it is said here.
-            // start: Oldest,
+{rotated}            // Where a listener without a place begins: Oldest, Now, Journal(12), or
+            // Checkpoint(12), the last one that was recovered on a standby.
+            start: Oldest,
         ),
         // Log files, through whatever renames, copies or compresses them. Paths may
         // have *, ?, [a-z], {{a,b}} and **.

@@ -1,5 +1,6 @@
 //! `tripline run`: the daemon, in the foreground.
 
+mod begin;
 mod reload;
 mod report;
 mod spool;
@@ -138,10 +139,11 @@ fn described(config: &Config) -> String {
 
 fn start(
     config: Config,
-    store: Box<dyn Store>,
+    mut store: Box<dyn Store>,
     args: &RunArgs,
     events: Arc<Told>,
 ) -> anyhow::Result<(Engine, Progress)> {
+    begin::say(&config, &store.progress()?);
     let progress = Progress::new(&config, args.until_idle);
     let listeners = config.listeners.into_iter();
     let mut options = Options { until_idle: args.until_idle, ..Options::default() };

@@ -69,18 +69,15 @@ is wanted, one text is a list of one. Durations are texts: `\"250ms\"`, `\"60s\"
 const BEGINNING: &str = "
 ### Where rules begin
 
-The first time that rules look at a source, they begin with what comes from then on: nothing
-fires for what is in its files already, be it after the first start or after a reload that
-adds the source. The daemon says so, with how much it passes over. With `start: Oldest` in the
-source's configuration, or another `start`, they begin there, as listeners do. `tripline
-replay` shows what they would have done with what is there; `tripline where CONFIG --set rules
-SOURCE start` sends them back to do it. From then on they go on where they were, whatever was
-stopped or killed for how long.
+The first time that rules look at a source, they begin where its `start` says, as listeners
+do: with the oldest entry there is, unless the source has `start: Now` or a journal's number.
+So a rule acts on what was written before it: the daemon says on how many bytes. `tripline
+replay CONFIG --dry-run FILE...` counts beforehand what would be done. From then on they go on
+where they were, whatever was stopped or killed for how long.
 
-Of a journal, what stands before the beginning is not known: of a change whose description was
-written before and that is submitted afterwards, `submit.description` is the beginning that
-Perforce keeps with the change itself (31 characters); of a transaction that is half written at
-that moment only the second half is seen.
+Of a journal that is begun with `Now`, what stands before is not known: of a change whose
+description was written before and that is submitted afterwards, `submit.description` is the
+beginning that Perforce keeps with the change itself (31 characters).
 ";
 
 const NAMES: &str = "

@@ -22,12 +22,11 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// `source` are the arguments of the log besides its path. What is in it before the
-    /// first start counts.
+    /// `source` are the arguments of the log besides its path.
     pub(super) fn new(source: &str, rules: &str) -> Self {
         let place = Self { dir: Dir::new() };
         let config = format!(
-            r#"(state: "state", sources: {{"app": Log(paths: ["logs/app.log"], start: Oldest{source})}},
+            r#"(state: "state", sources: {{"app": Log(paths: ["logs/app.log"]{source})}},
                listeners: {{}}, rules: ["rules.d/*.ron"])"#
         );
         place.dir.write("tripline.ron", config);

@@ -64,8 +64,8 @@ fn half_a_century_is_missed_once() {
 }
 
 const TWO: &str = r#"(state: "state", listeners: {}, rules: ["rules.d/*.ron"], sources: {
-    "app": Log(paths: ["logs/app.log"], start: Oldest, time: Iso, zone: "UTC"),
-    "live": Log(paths: ["logs/live.log"], start: Oldest, time: Iso, zone: "UTC")})"#;
+    "app": Log(paths: ["logs/app.log"], time: Iso, zone: "UTC"),
+    "live": Log(paths: ["logs/live.log"], time: Iso, zone: "UTC")})"#;
 
 #[test]
 fn what_happens_now_makes_nothing_late_that_is_read_later() {

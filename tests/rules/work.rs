@@ -30,10 +30,9 @@ fn what_fires_is_done() {
     place.append("Nov 20 21:14:03 www app[9]: break it\n");
     let ran = place.until_idle().exits(0);
     ran.complains([
-        "rules: try of rule breaks failed after 2 attempts (",
-        ", on app/0/",
-        ": /bin/false ended with code 1 (see `tripline tasks ",
-        "tripline.ron --failed`)",
+        "rules: try of rule breaks failed",
+        "2 attempts",
+        "/bin/false ended with code 1",
     ]);
     assert_eq!(place.dir.read("blocked"), b"192.0.2.7 3\n");
     for name in ["blocked-192.0.2.7", "failed-try-it-1", "gave-up-breaks-second"] {
@@ -94,7 +93,7 @@ fn a_journal_fires_by_transaction() {
     let place = Place::new("", rule);
     place.dir.write(
         "tripline.ron",
-        r#"(state: "state", sources: {"p4": Journal(path: "p4/journal", start: Oldest)}, listeners: {},
+        r#"(state: "state", sources: {"p4": Journal(path: "p4/journal")}, listeners: {},
             rules: ["rules.d/*.ron"])"#,
     );
     let change = |number: u32, status: u32| {

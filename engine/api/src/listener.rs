@@ -275,10 +275,6 @@ pub struct Built {
     pub quiet: Duration,
     /// How long what trickles in may wait to be flushed together.
     pub flush_after: Duration,
-    /// Where the configuration of a source does not say where to begin, it begins behind
-    /// what is there at the very first start: what happened before it was asked for is
-    /// nothing to it.
-    pub begins_behind: bool,
     /// The file or directory that the listener alone writes to: no other may,
     /// and it must not be where a source keeps its files. `None` for one that
     /// writes to no file.
@@ -305,7 +301,6 @@ impl Built {
             on_gap: OnGap::Notify,
             quiet,
             flush_after: Self::FLUSH_AFTER,
-            begins_behind: false,
             writes: None,
             beside: Vec::new(),
             backup: None,

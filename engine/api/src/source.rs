@@ -29,14 +29,6 @@ pub trait Source: Send + Sync {
     /// Opening touches no file: what is wrong shows in [`Reader::next`].
     fn open(&self, settled: &Settled) -> Box<dyn Reader>;
 
-    /// The same for who wants nothing of what is there at the very first start: it begins
-    /// behind that, and with what comes later at its start. `None` when the configuration
-    /// says where to begin, and for a source that was begun with.
-    fn open_behind(&self, settled: &Settled) -> Option<Box<dyn Reader>> {
-        let _ = settled;
-        None
-    }
-
     /// The directories in which a change is a reason to look now, as far as
     /// they are known without looking; see [`Reader::directories`].
     fn directories(&self) -> Vec<PathBuf>;

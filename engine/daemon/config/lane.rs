@@ -48,10 +48,6 @@ pub(super) fn add(config: &mut Config, registry: &Registry) -> Result<(), Vec<St
     let rules = Rules::new(Setup { set, hands, crew, tell, to_see_failed });
     let mut built = Built::new(Box::new(rules), from, QUIET);
     built.flush_after = FLUSH_AFTER;
-    // A thousand old lines are not to start a thousand programs. Of a journal, the
-    // description of a change that was written before is missed, should the change be
-    // submitted later: what the change itself says of it is used then.
-    built.begins_behind = true;
     if let Some(id) = ListenerId::new(Rules::NAME) {
         config.listeners.push((id, built));
     }
@@ -77,7 +73,7 @@ pub(crate) fn engine(state: &Path, registry: &Registry) -> Option<Arc<dyn Source
     let directory = path.parent()?;
     let context = BuildContext { name: Rules::ENGINE, directory, state };
     let file = path.file_name()?.to_str()?;
-    log.build(&Args::new(&format!("(paths: [{file:?}], start: Oldest)")), &context).ok()
+    log.build(&Args::new(&format!("(paths: [{file:?}])")), &context).ok()
 }
 
 /// The sources that a rule looks at.

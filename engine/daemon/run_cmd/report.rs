@@ -59,17 +59,6 @@ impl Events for Report {
                  the file",
                 path.display()
             ),
-            Event::BeginsBehind { listener, source, bytes } => {
-                let bytes = bytes.map(|it| format!(" ({it} bytes)")).unwrap_or_default();
-                let config = &self.config;
-                format!(
-                    "{listener}: {source}: {listener} begin with what comes from now on; \
-                     what is there already{bytes} is passed over. To have {listener} act \
-                     on it too: `tripline where {config} --set {listener} {source} start` \
-                     while the daemon is stopped, or `start: Oldest` in the source before \
-                     the first start"
-                )
-            }
             Event::NotSaved { why, after } => {
                 format!("progress not saved: {why}; trying again in {after:.1?}")
             }

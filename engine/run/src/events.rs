@@ -84,16 +84,6 @@ pub enum Event<'a> {
         /// those behind it.
         bytes: u64,
     },
-    /// A listener begins with a source behind what is there, because the configuration
-    /// does not say otherwise.
-    BeginsBehind {
-        /// Which.
-        listener: &'a ListenerId,
-        /// With which source.
-        source: &'a SourceId,
-        /// How many bytes it passes over, if that is known.
-        bytes: Option<u64>,
-    },
     /// Progress was not saved; delivery goes on and saving is tried again.
     NotSaved {
         /// Why.

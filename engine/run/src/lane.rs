@@ -1,7 +1,6 @@
 //! One listener, on a thread of its own.
 
 mod agenda;
-mod begin;
 mod delivery;
 
 use crate::events::{Event, Events};
@@ -16,8 +15,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 use tripline_api::{
-    Again, Change, Flushed, Gap, Idle, ListenError, Listener, ListenerId, OnGap, Reader,
-    Rejected, State, Step,
+    Again, Begin, Change, Flushed, Gap, Idle, ListenError, Listener, ListenerId, OnGap,
+    Reader, Rejected, State, Step,
 };
 
 /// How often a lane looks without a hint, unless configured.
@@ -101,6 +100,25 @@ impl Lane {
                 }
             }
         }
+    }
+
+    /// Asks the listener where it is, on each source, and opens the readers.
+    fn begin(&mut self, pace: &mut Pace) -> Turn {
+        for index in 0..self.tracks.len() {
+            let held = self.attempt(pace, |lane| {
+                let track = &lane.tracks[index];
+                lane.listener.begin(&Begin {
+                    source: &track.key.source,
+                    cursor: track.settled.get(&None),
+                    set_by_hand: track.set_by_hand,
+                })
+            })?;
+            self.tracks[index].open(held);
+            if self.tracks[index].has_pending() {
+                pace.has_unflushed();
+            }
+        }
+        Ok(())
     }
 
     fn follow(&mut self, pace: &mut Pace) -> Leave {

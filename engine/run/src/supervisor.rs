@@ -315,7 +315,6 @@ fn tracks(
         let hints = waker.subscribe(source);
         let mut track = Track::new(key, Arc::clone(source), hints, known);
         track.whole_transactions = built.whole_transactions;
-        track.begins_behind = built.begins_behind;
         tracks.push(track);
     }
     Ok(tracks)

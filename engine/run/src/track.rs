@@ -22,9 +22,6 @@ pub(crate) struct Track {
     pub(crate) set_by_hand: bool,
     /// Records come when their transaction is closed.
     pub(crate) whole_transactions: bool,
-    /// At the very first start, nothing of what is there is wanted, unless the
-    /// configuration says so.
-    pub(crate) begins_behind: bool,
     state: State,
     why: Option<String>,
     /// What it waits for, since when, and whether that was told.
@@ -65,7 +62,6 @@ impl Track {
             settled: known.settled,
             set_by_hand: known.set_by_hand,
             whole_transactions: false,
-            begins_behind: false,
             state: known.state,
             why: known.why,
             waiting: None,
@@ -82,8 +78,8 @@ impl Track {
     /// Begins to read where everything is settled. Of a journal, where the
     /// listener says that it has come to, if that is less: what a listener holds
     /// beyond the settled place comes to it again, and it knows what to do with
-    /// that. Forgets what was not flushed. Returns whether what is there is passed over.
-    pub(crate) fn open(&mut self, held: Option<Cursor>) -> bool {
+    /// that. Forgets what was not flushed.
+    pub(crate) fn open(&mut self, held: Option<Cursor>) {
         self.idle = None;
         self.pending.clear();
         self.in_flight.clear();
@@ -91,30 +87,17 @@ impl Track {
         let held = held.filter(|held| {
             self.source.is_journal() && settled.is_none_or(|s| held.place < s.place)
         });
-        let behind = match held {
-            None if self.begins_behind => self.source.open_behind(&self.settled),
-            _ => None,
-        };
-        let passes_over = behind.is_some();
-        let mut reader = match (held, behind) {
-            (Some(held), _) => {
+        let mut reader = match held {
+            Some(held) => {
                 self.pending.of(None).begins(held.clone());
                 self.source.open(&Settled::from([(None, held)]))
             }
-            (None, Some(reader)) => reader,
-            (None, None) => self.source.open(&self.settled),
+            None => self.source.open(&self.settled),
         };
         if self.whole_transactions {
             reader.hold_open_transactions();
         }
         self.reader = Some(reader);
-        passes_over
-    }
-
-    /// How much there is that was not settled; `None` when that cannot be looked at.
-    pub(crate) fn bytes_there(&self) -> Option<u64> {
-        let behind = self.source.behind(&self.settled).ok()?;
-        Some(behind.values().map(|left| left.bytes).sum())
     }
 
     /// The reader, unless the source failed a moment ago; it knows what has

@@ -48,7 +48,8 @@ struct JournalArgs {
     path: PathBuf,
     #[serde(default)]
     rotated: Vec<PathBuf>,
-    start: Option<StartArg>,
+    #[serde(default)]
+    start: StartArg,
     gap_after: Option<FriendlyDuration>,
     record_bytes_max: Option<usize>,
 }
@@ -72,8 +73,8 @@ impl SourceFactory for JournalFactory {
          its folder and in the `rotated` folders, plain or .gz, in the order of the \
          numbers inside them.\n\
          `start` says where to begin when there is no cursor yet: `Oldest` (the \
-         default, but rules begin at `Now` without it), `Now`, `Journal(N)`, or \
-         `Checkpoint(N)`, the last checkpoint recovered on a standby. A journal that seems missing while a file that may be \
+         default), `Now`, `Journal(N)`, or `Checkpoint(N)`, the last checkpoint \
+         recovered on a standby. A journal that seems missing while a file that may be \
          it is still being written is waited for `gap_after` (\"10s\") before the gap \
          is announced. Records longer than `record_bytes_max` (67108864) are cut."
     }
@@ -105,8 +106,7 @@ impl SourceFactory for JournalFactory {
         let shared = Shared {
             id,
             live,
-            start: args.start.unwrap_or_default(),
-            is_start_stated: args.start.is_some(),
+            start: args.start,
             gap_after: args.gap_after.map_or(GAP_AFTER, |d| d.0),
             record_bytes_max,
             catalog: Mutex::new(catalog),
@@ -126,7 +126,6 @@ struct Shared {
     id: SourceId,
     live: PathBuf,
     start: StartArg,
-    is_start_stated: bool,
     gap_after: Duration,
     record_bytes_max: usize,
     catalog: Mutex<Catalog>,
@@ -144,15 +143,6 @@ impl Source for JournalSource {
     fn open(&self, settled: &Settled) -> Box<dyn Reader> {
         let cursor = settled.get(&None).cloned();
         Box::new(JournalReader::new(Arc::clone(&self.0), cursor))
-    }
-
-    fn open_behind(&self, settled: &Settled) -> Option<Box<dyn Reader>> {
-        if self.0.is_start_stated || settled.contains_key(&None) {
-            return None;
-        }
-        let mut reader = JournalReader::new(Arc::clone(&self.0), None);
-        reader.begin_at(StartArg::Now);
-        Some(Box::new(reader))
     }
 
     fn directories(&self) -> Vec<PathBuf> {
@@ -310,11 +300,10 @@ impl Shared {
     /// Where there was nothing at first, everything that comes is new.
     fn first(
         &self,
-        start: StartArg,
         files: &[Found],
         began_empty: bool,
     ) -> Result<Result<Cursor, String>, SourceError> {
-        let place = match start {
+        let place = match self.start {
             StartArg::Now if began_empty => self.oldest(files),
             StartArg::Oldest => self.oldest(files),
             StartArg::Now => self.now(files)?,

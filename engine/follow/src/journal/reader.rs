@@ -7,7 +7,7 @@ use super::gaps::{Loss, gap};
 use super::names::Hint;
 use super::open::{Open, Read};
 use super::verify::Verifying;
-use super::{Shared, StartArg, locate};
+use super::{Shared, locate};
 use crate::file::Stamp;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -29,8 +29,6 @@ pub(crate) struct JournalReader {
     /// Behind the last entry that was handed out; `None` until it is known
     /// where to begin.
     pub(super) cursor: Option<Cursor>,
-    /// Where it begins when there is no cursor.
-    start: StartArg,
     /// It was opened with a cursor, or has handed out something.
     has_begun: bool,
     /// The cursor behind the batch that is out now.
@@ -129,7 +127,6 @@ impl JournalReader {
     pub(super) fn new(shared: Arc<Shared>, cursor: Option<Cursor>) -> Self {
         let framer = Framer::new(shared.record_bytes_max);
         Self {
-            start: shared.start,
             shared,
             has_begun: cursor.is_some(),
             cursor,
@@ -144,11 +141,6 @@ impl JournalReader {
             looked: None,
             began_empty: false,
         }
-    }
-
-    /// Begins here when there is no cursor, whatever the configuration says.
-    pub(super) const fn begin_at(&mut self, start: StartArg) {
-        self.start = start;
     }
 
     fn turn(&mut self) -> Result<Turn, SourceError> {
@@ -292,7 +284,7 @@ impl JournalReader {
         if !is_calm && self.since.elapsed() < self.shared.gap_after {
             return Ok(Some(Idle { again: Again::Soon, ..Idle::at_end() }));
         }
-        match self.shared.first(self.start, files, self.began_empty)? {
+        match self.shared.first(files, self.began_empty)? {
             Ok(cursor) => {
                 self.cursor = Some(cursor);
                 Ok(None)

@@ -8,13 +8,10 @@ use std::time::Duration;
 use tripline_api::{LineTime, SourceId, Start};
 
 /// What all logs of a source have in common.
-#[derive(Clone)]
 pub(super) struct Settings {
     pub(super) id: SourceId,
     /// Where to begin with what is there at the very first start.
     pub(super) start: Start,
-    /// The configuration says so.
-    pub(super) is_start_stated: bool,
     pub(super) lines: Arc<LineRules>,
     /// How long an entry of several lines waits for more of them.
     pub(super) join_wait: Duration,

@@ -49,7 +49,8 @@ struct LogArgs {
     exclude: Vec<String>,
     #[serde(default)]
     rotated: Vec<PathBuf>,
-    start: Option<StartArg>,
+    #[serde(default)]
+    start: StartArg,
     line_bytes_max: Option<usize>,
     join: Option<JoinArg>,
     join_wait: Option<FriendlyDuration>,
@@ -90,8 +91,7 @@ impl SourceFactory for LogFactory {
          that is called like a rotated one is a log of its own only where `paths` names \
          it without wildcards.\n\
          `start` says where to begin with what is there at the very first start: \
-         `Oldest` (the default, but rules begin at `Now` without it) with the oldest \
-         rotated file, `Now` behind everything. \
+         `Oldest` (the default) with the oldest rotated file, `Now` behind everything. \
          Lines longer than `line_bytes_max` (1048576) are cut. `join: Indent` makes \
          one entry of a line and the indented ones behind it, `join: Start(\"REGEX\")` \
          of a line that matches and those behind it that do not; such an entry waits \
@@ -173,11 +173,10 @@ fn settings(id: SourceId, args: LogArgs) -> Result<Settings, ArgsError> {
     limits.ratio_max = args.archive_ratio_max.unwrap_or(limits.ratio_max);
     Ok(Settings {
         id,
-        start: match args.start.unwrap_or_default() {
+        start: match args.start {
             StartArg::Oldest => Start::Oldest,
             StartArg::Now => Start::Now,
         },
-        is_start_stated: args.start.is_some(),
         lines: Arc::new(LineRules { line_bytes_max, join }),
         join_wait: args.join_wait.map_or(JOIN_WAIT, |wait| wait.0),
         partial_after: args.partial_after.map(|wait| wait.0),
@@ -212,18 +211,6 @@ impl LogSource {
             targets: Targets::default(),
         }
     }
-
-    fn open_with(&self, settings: Arc<Settings>, settled: &Settled) -> Box<dyn Reader> {
-        Box::new(LogReader::new(
-            settings,
-            self.patterns.clone(),
-            self.rotated.clone(),
-            self.clock.clone(),
-            opened_max(),
-            self.targets.clone(),
-            settled,
-        ))
-    }
 }
 
 impl Source for LogSource {
@@ -236,16 +223,15 @@ impl Source for LogSource {
     }
 
     fn open(&self, settled: &Settled) -> Box<dyn Reader> {
-        self.open_with(Arc::clone(&self.settings), settled)
-    }
-
-    fn open_behind(&self, settled: &Settled) -> Option<Box<dyn Reader>> {
-        // Logs are begun with one by one: only at the end is the source.
-        if self.settings.is_start_stated || settled.contains_key(&None) {
-            return None;
-        }
-        let settings = Settings { start: Start::Now, ..(*self.settings).clone() };
-        Some(self.open_with(Arc::new(settings), settled))
+        Box::new(LogReader::new(
+            Arc::clone(&self.settings),
+            self.patterns.clone(),
+            self.rotated.clone(),
+            self.clock.clone(),
+            opened_max(),
+            self.targets.clone(),
+            settled,
+        ))
     }
 
     fn directories(&self) -> Vec<PathBuf> {
