@@ -11,7 +11,7 @@ pub(crate) use dead::{
     DeadCommand, DeadDropArgs, DeadListArgs, DeadRetryArgs, DeadShowArgs, Which,
 };
 
-pub(crate) use rules::{ExplainArgs, NewArgs, ReplayArgs};
+pub(crate) use rules::{ExplainArgs, NewArgs, ReplayArgs, TasksArgs};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -73,6 +73,8 @@ pub(crate) enum Command {
     New(NewArgs),
     /// Show how far every listener has come, or move one.
     Where(WhereArgs),
+    /// Show what became of the actions of rules, and what is under way.
+    Tasks(TasksArgs),
     /// Look after entries that were set aside because they were refused for good.
     #[command(subcommand)]
     Dead(DeadCommand),
@@ -96,6 +98,9 @@ pub(crate) enum Command {
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
 SIGTERM and SIGINT stop it cleanly, SIGHUP reloads the configuration.
+
+At the first start listeners and rules begin where their source says: with the
+oldest entry there is, unless it has a `start`.
 
 Examples:
   tripline run tripline.ron

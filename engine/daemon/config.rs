@@ -10,7 +10,7 @@ mod lane;
 mod rules;
 mod said;
 
-pub(crate) use lane::ENGINE_FILE;
+pub(crate) use lane::{ENGINE_FILE, engine as engine_source};
 pub(crate) use rules::Rules;
 
 use rules::{RulesRead, names_rules};
@@ -47,6 +47,8 @@ pub(crate) struct Config {
     /// The listeners, in the order of the file. Each follows at least one
     /// source, and all that it names exist.
     pub(crate) listeners: Vec<(ListenerId, Built)>,
+    /// It names files with rules.
+    pub(crate) names_rules: bool,
     /// The rules, of all files that it names; `None` if it names none, or if they were
     /// not asked for.
     pub(crate) rules: Option<Arc<RuleSet>>,
@@ -288,6 +290,7 @@ impl Reading {
             state: state_path?,
             sources: built_sources?,
             listeners: built_listeners.or_else(|| has_rules.then(Vec::new))?,
+            names_rules: has_rules,
             rules: self.rules.set.clone(),
             crew: None,
             warnings: Vec::new(),

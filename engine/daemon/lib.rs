@@ -32,6 +32,7 @@ mod new_cmd;
 mod receive_cmd;
 mod replay_cmd;
 mod run_cmd;
+mod tasks_cmd;
 mod terminal;
 mod test_cmd;
 mod where_cmd;
@@ -66,6 +67,7 @@ fn run(command: &Command, registry: &Registry) -> anyhow::Result<ExitCode> {
         Command::Replay(args) => replay_cmd::run(args, registry),
         Command::New(args) => new_cmd::run(args, registry),
         Command::Where(args) => where_cmd::run(args, registry),
+        Command::Tasks(args) => tasks_cmd::run(args, registry),
         Command::Dead(command) => dead_cmd::run(command, registry),
         Command::Backup(command) => backup_cmd::run(command, registry),
         Command::Journal(command) => journal_cmd::run(command),

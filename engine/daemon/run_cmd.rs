@@ -1,5 +1,7 @@
 //! `tripline run`: the daemon, in the foreground.
 
+mod begin;
+mod reload;
 mod report;
 mod spool;
 
@@ -54,12 +56,16 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<ExitCod
     let signals = signals()?;
     let mut store: Box<dyn Store> = Box::new(SqliteStore::open(&config.state)?);
     let mut begins = EngineEvent::Started;
+    let mut reloaded: Option<String> = None;
     loop {
         let state = config.state.clone();
         let events = Arc::new(Told::new(&config));
         events.note(begins, described(&config));
-        let crew = config.crew.clone();
+        let (crew, rules) = (config.crew.clone(), config.rules.clone());
         let (mut engine, progress) = start(config, store, args, Arc::clone(&events))?;
+        if let Some(what) = reloaded.take() {
+            terminal::say(format_args!("{what}"));
+        }
         let next = match args.until_idle {
             true => follow_until_idle(&mut engine, progress, &signals),
             false => follow(args, registry, &state, &signals, &events),
@@ -84,6 +90,7 @@ pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<ExitCod
             }
             Next::Reload(next) => {
                 config = *next;
+                reloaded = Some(reload::in_words(&config, rules.as_deref()));
                 // Without rules what they had under way ends.
                 if let (Some(old), Some(new)) = (crew, &config.crew) {
                     new.take_over(&old);
@@ -132,10 +139,11 @@ fn described(config: &Config) -> String {
 
 fn start(
     config: Config,
-    store: Box<dyn Store>,
+    mut store: Box<dyn Store>,
     args: &RunArgs,
     events: Arc<Told>,
 ) -> anyhow::Result<(Engine, Progress)> {
+    begin::say(&config, &store.progress()?);
     let progress = Progress::new(&config, args.until_idle);
     let listeners = config.listeners.into_iter();
     let mut options = Options { until_idle: args.until_idle, ..Options::default() };

@@ -17,6 +17,11 @@ pub(crate) fn for_stderr() -> Style {
     }
 }
 
+/// A text in one line, whatever is in it.
+pub(crate) fn one_line(text: &str) -> String {
+    printable(&text.replace('\n', "\\n").replace('\t', "\\t")).into_owned()
+}
+
 /// Tells the user something, in a line on standard error. When even that is
 /// closed nobody is left to be told, and nothing else changes.
 pub(crate) fn say(words: fmt::Arguments<'_>) {

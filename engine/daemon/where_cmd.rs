@@ -4,7 +4,8 @@ mod set;
 mod table;
 
 use crate::cli::WhereArgs;
-use crate::config::{Config, Registry};
+use crate::config::{self, Config, ConfigError, Registry};
+use crate::terminal::say;
 use anyhow::Context as _;
 use base64::Engine as _;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,8 +17,9 @@ use std::sync::Arc;
 use tripline_api::{
     Behind, Cursor, LetterCounts, ListenerId, Progress, Settled, Source, Store as _,
 };
-use tripline_diagnose::shown;
+use tripline_diagnose::{Severity, shown};
 use tripline_store::{OpenError, SqliteStore};
+use tripline_tasks::Rules;
 
 /// Shows the places of all listeners, or moves one.
 ///
@@ -26,12 +28,31 @@ use tripline_store::{OpenError, SqliteStore};
 /// When the state or a source cannot be read, or the place does not exist.
 pub(crate) fn run(args: &WhereArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
     // Places are to be seen also while somebody writes rules.
-    let config = Config::load(&args.config, registry)
-        .or_else(|_| Config::load_without_rules(&args.config, registry))?;
+    let (mut config, has_wrong_rules) = match Config::load(&args.config, registry) {
+        Ok(config) => (config, false),
+        Err(error) => {
+            let config = Config::load_without_rules(&args.config, registry)?;
+            let (wrong, path) = (wrong_file(&error, &config), shown(&args.config));
+            say(format_args!(
+                "{wrong} has errors: what is shown of the rules is what was kept; \
+                 `tripline check {path}` says what is wrong"
+            ));
+            (config, true)
+        }
+    };
     match args.set.as_slice() {
         [listener, source, place] => set::set(&config, listener, source, place, args.yes),
-        _ => show(&config, args.json),
+        _ => show(&mut config, has_wrong_rules.then_some(registry), args.json),
     }
+}
+
+/// The file because of which there are no rules.
+fn wrong_file(error: &ConfigError, config: &Config) -> String {
+    let first = match error {
+        ConfigError::Wrong(all) => all.iter().find(|it| it.severity == Severity::Error),
+        _ => None,
+    };
+    first.map_or_else(|| shown(&config.path), |it| shown(&it.file.path))
 }
 
 /// One listener on one source, or on one log of it, as it is shown.
@@ -50,14 +71,25 @@ struct Row<'a> {
     bytes_behind: Option<u64>,
 }
 
-fn show(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
+/// With a registry, the rules are wrong, and of them what was kept is shown.
+fn show(
+    config: &mut Config,
+    without_rules: Option<&Registry>,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let (known, letters) = match SqliteStore::open_to_read(&config.state) {
         Ok(mut store) => (store.progress()?, store.letter_counts()?),
         // Nothing was ever settled: everybody is at the beginning.
         Err(OpenError::Nothing { .. }) => (Vec::new(), LetterCounts::new()),
         Err(error) => return Err(error.into()),
     };
-    let mut rows = rows(config, &known)?;
+    let listeners = config.listeners.iter();
+    let mut followed: Vec<_> =
+        listeners.map(|(id, built)| (id.clone(), built.from.clone())).collect();
+    if let Some(registry) = without_rules {
+        followed.extend(kept_rules(config, &known, registry));
+    }
+    let mut rows = rows(config, &followed, &known)?;
     for row in &mut rows {
         let key = (row.source.id().clone(), row.listener.clone());
         row.set_aside = letters.get(&key).copied().unwrap_or_default();
@@ -74,10 +106,34 @@ fn show(config: &Config, json: bool) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn rows<'a>(config: &'a Config, known: &[Progress]) -> anyhow::Result<Vec<Row<'a>>> {
+/// A listener, and the names of the sources that it follows.
+type Followed = (ListenerId, Vec<String>);
+
+/// What the rules followed when they were sound.
+fn kept_rules(
+    config: &mut Config,
+    known: &[Progress],
+    registry: &Registry,
+) -> Option<Followed> {
+    let rules = ListenerId::new(Rules::NAME)?;
+    let own = known.iter().filter(|it| it.key.listener == rules);
+    let mut from: Vec<_> = own.map(|it| it.key.source.to_string()).collect();
+    from.dedup();
+    if from.iter().any(|it| it == Rules::ENGINE) {
+        config.sources.extend(config::engine_source(&config.state, registry));
+    }
+    from.retain(|name| config.sources.iter().any(|it| it.id().as_str() == name));
+    (!from.is_empty()).then_some((rules, from))
+}
+
+fn rows<'a>(
+    config: &'a Config,
+    followed: &'a [Followed],
+    known: &[Progress],
+) -> anyhow::Result<Vec<Row<'a>>> {
     let mut rows = Vec::new();
-    for (listener, built) in &config.listeners {
-        for name in &built.from {
+    for (listener, from) in followed {
+        for name in from {
             let source = source_of(config, name)?;
             let is_mine = |p: &&Progress| {
                 p.key.listener == *listener && p.key.source == *source.id()

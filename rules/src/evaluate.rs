@@ -95,7 +95,7 @@ pub use lines::Lines;
 pub use machine::{FLAGS_MAX, Machine, Output};
 pub use play::{Executor, Play};
 pub use rehearse::Rehearsal;
-pub use run::{Ended, Outcome, Runs, Start, WrittenRun};
+pub use run::{Doing, Ended, Outcome, Runs, Start, TaskUnderWay, UnderWay, WrittenRun};
 pub use snapshot::{Part, Restored, SnapshotError};
 pub use state::{Counts, HELD_MAX};
 pub use transaction::{Gather, ROWS_MAX, TRANSACTION_BYTES_MAX, Transaction};

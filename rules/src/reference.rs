@@ -30,6 +30,7 @@ pub fn markdown() -> String {
     section(&mut text, "A file", &[&FILE]);
     section(&mut text, "A rule", &[&RULE]);
     section(&mut text, "Which events: `on`", &ON);
+    text += BEGINNING;
     section(&mut text, "How many: `when`", WHEN);
     section(&mut text, "The second event of a pair: `until`", &[&UNTIL]);
     section(&mut text, "Holding back: `limit`, `quiet`, `overlap`", &[&LIMIT, &QUIET]);
@@ -63,6 +64,20 @@ Values are RON: texts in quotes, `r\"..\"` where a backslash is itself (write pa
 lists in `[]`, names and values in `{}`, comments behind `//`. Where a text or a list of texts
 is wanted, one text is a list of one. Durations are texts: `\"250ms\"`, `\"60s\"`, `\"5m\"`,
 `\"1h30m\"`, `\"2d\"`, at most 366 days.
+";
+
+const BEGINNING: &str = "
+### Where rules begin
+
+The first time that rules look at a source, they begin where its `start` says, as listeners
+do: with the oldest entry there is, unless the source has `start: Now` or a journal's number.
+So a rule acts on what was written before it: the daemon says on how many bytes. `tripline
+replay CONFIG --dry-run FILE...` counts beforehand what would be done. From then on they go on
+where they were, whatever was stopped or killed for how long.
+
+Of a journal that is begun with `Now`, what stands before is not known: of a change whose
+description was written before and that is submitted afterwards, `submit.description` is the
+beginning that Perforce keeps with the change itself (31 characters).
 ";
 
 const NAMES: &str = "

@@ -52,6 +52,21 @@ pub trait Store: Send {
     ///
     /// When the store cannot be read.
     fn kept(&mut self, listener: &ListenerId) -> Result<Vec<Kept>, StoreError>;
+
+    /// The part of what a listener remembers whose names begin so, ordered by name.
+    ///
+    /// # Errors
+    ///
+    /// When the store cannot be read.
+    fn kept_under(
+        &mut self,
+        listener: &ListenerId,
+        prefix: &str,
+    ) -> Result<Vec<Kept>, StoreError> {
+        let mut kept = self.kept(listener)?;
+        kept.retain(|it| it.name.starts_with(prefix));
+        Ok(kept)
+    }
 }
 
 /// How many letters there are, by source and listener; no zeros.

@@ -1,4 +1,4 @@
-//! `tripline explain`, `new` and `replay`.
+//! `tripline explain`, `new`, `replay` and `tasks`.
 
 use super::parse_source;
 use clap::Args;
@@ -98,6 +98,47 @@ pub(crate) struct ReplayArgs {
     /// Write one JSON object.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// Arguments of `tripline tasks`.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "\
+A task is an action of a rule that fired. What ended comes first, oldest first, and
+behind it what is under way: running, pausing before another attempt, or waiting for
+others. What ran when the daemon was stopped or killed begins again at its next start;
+until then it is still shown as running. The newest 10000 that ended are remembered.
+
+ID is that of a task, or that of an event (EVENT in the table, and in what the daemon
+says): then it is all tasks of that event.
+
+It only reads, also while the daemon runs.
+
+Examples:
+  tripline tasks tripline.ron
+  tripline tasks tripline.ron --failed --rule ssh-brute
+  tripline tasks tripline.ron --json -n 1000
+  tripline tasks tripline.ron auth/0/5120")]
+pub(crate) struct TasksArgs {
+    /// The configuration.
+    pub(crate) config: PathBuf,
+    /// Show everything that is known of this task, or of those of this event.
+    #[arg(value_name = "ID", conflicts_with_all = ["failed", "running", "rule", "count"])]
+    pub(crate) id: Option<String>,
+    /// Only those that failed, took too long or gave up.
+    #[arg(long, conflicts_with = "running")]
+    pub(crate) failed: bool,
+    /// Only what has not ended.
+    #[arg(long)]
+    pub(crate) running: bool,
+    /// Only those of this rule.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) rule: Option<String>,
+    /// Write one JSON array.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// The newest so many; 100 unless given.
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    pub(crate) count: Option<usize>,
 }
 
 /// A time with its zone, or on this machine's clock; a day is its beginning.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tripline_act::{ActContext, Hands};
 use tripline_api::{Args, BuildContext, Built, ListenerId, Source};
+use tripline_diagnose::shown;
 use tripline_rules::RuleSet;
 use tripline_rules::compiled::Trigger;
 use tripline_tasks::{Crew, Rules, Setup};
@@ -43,7 +44,8 @@ pub(super) fn add(config: &mut Config, registry: &Registry) -> Result<(), Vec<St
     });
     let crew = Arc::new(Crew::new());
     config.crew = Some(Arc::clone(&crew));
-    let rules = Rules::new(Setup { set, hands, crew, tell });
+    let to_see_failed = format!("tripline tasks {} --failed", shown(&config.path));
+    let rules = Rules::new(Setup { set, hands, crew, tell, to_see_failed });
     let mut built = Built::new(Box::new(rules), from, QUIET);
     built.flush_after = FLUSH_AFTER;
     if let Some(id) = ListenerId::new(Rules::NAME) {
@@ -65,7 +67,7 @@ fn looks_at_engine(set: &RuleSet) -> bool {
 }
 
 /// What happens to Tripline itself, as a source: a log like any other.
-fn engine(state: &Path, registry: &Registry) -> Option<Arc<dyn Source>> {
+pub(crate) fn engine(state: &Path, registry: &Registry) -> Option<Arc<dyn Source>> {
     let log = registry.sources.iter().find(|it| it.name() == "Log")?;
     let path = state.join(ENGINE_FILE);
     let directory = path.parent()?;

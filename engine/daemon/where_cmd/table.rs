@@ -1,7 +1,7 @@
 //! The places as a table for people.
 
 use super::{Row, line};
-use crate::terminal::printable;
+use crate::terminal::{one_line, printable};
 use std::io;
 use std::path::Path;
 
@@ -113,8 +113,7 @@ fn summed_up(rows: &[Row<'_>]) -> [String; 10] {
 
 /// A path in one line, whatever is in it.
 fn path(path: &Path) -> String {
-    let text = path.to_string_lossy().replace('\n', "\\n").replace('\t', "\\t");
-    printable(&text).into_owned()
+    one_line(&path.to_string_lossy())
 }
 
 fn number(number: Option<u64>) -> String {

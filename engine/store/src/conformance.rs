@@ -72,6 +72,7 @@ const CASES: &[Case] = &[
         letters::what_is_set_aside_again_is_one_letter,
     ),
     ("what is kept is each listener's own", kept::it_is_each_listeners_own),
+    ("what is kept is found by how its name begins", kept::it_is_found_by_its_prefix),
     ("what is kept comes with what is settled", kept::it_comes_with_what_is_settled),
     ("a long walk agrees with the model", a_long_walk_agrees_with_the_model),
 ];

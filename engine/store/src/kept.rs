@@ -5,6 +5,9 @@ use tripline_api::{Kept, ListenerId};
 
 const ALL: &str = "SELECT name, value FROM kept WHERE listener = ?1 ORDER BY name";
 
+const FROM: &str =
+    "SELECT name, value FROM kept WHERE listener = ?1 AND name >= ?2 ORDER BY name";
+
 const KEEP: &str =
     "INSERT OR REPLACE INTO kept (listener, name, value) VALUES (?1, ?2, ?3)";
 
@@ -21,6 +24,26 @@ pub(crate) fn all(
             Ok(Kept { name: row.get(0)?, value: Some(row.get(1)?) })
         })?
         .collect()
+}
+
+/// Those whose names begin so, by name; reads none of the others.
+pub(crate) fn under(
+    connection: &Connection,
+    listener: &ListenerId,
+    prefix: &str,
+) -> rusqlite::Result<Vec<Kept>> {
+    let mut statement = connection.prepare_cached(FROM)?;
+    let mut rows = statement.query(params![listener.as_str(), prefix])?;
+    let mut kept = Vec::new();
+    while let Some(row) = rows.next()? {
+        // They come in the order of their bytes: those that begin so come first.
+        let name: String = row.get(0)?;
+        if !name.starts_with(prefix) {
+            break;
+        }
+        kept.push(Kept { name, value: Some(row.get(1)?) });
+    }
+    Ok(kept)
 }
 
 /// Keeps, replaces and forgets.

@@ -88,6 +88,16 @@ impl Store for SqliteStore {
             store_error("cannot read what is remembered from", &self.file, error)
         })
     }
+
+    fn kept_under(
+        &mut self,
+        listener: &ListenerId,
+        prefix: &str,
+    ) -> Result<Vec<Kept>, StoreError> {
+        kept::under(&self.connection, listener, prefix).map_err(|error| {
+            store_error("cannot read what is remembered from", &self.file, error)
+        })
+    }
 }
 
 /// Makes all changes or none: a transaction that is dropped rolls back.

@@ -23,6 +23,15 @@ pub struct Ran {
 }
 
 impl Ran {
+    /// What the names of tasks begin with among what the rules keep.
+    pub const KEPT_UNDER: &str = "task/";
+
+    /// The id of the event that it is about: `source/sequence/offset` of an entry, or the id
+    /// of the task whose end it was.
+    pub fn event(&self) -> &str {
+        event_of(&self.id, &self.end.rule, &self.end.action)
+    }
+
     /// The task that is kept under such a name; `None` when something else is.
     pub fn read(kept: &Kept) -> Option<Self> {
         kept.name.strip_prefix(PREFIX)?;
@@ -30,7 +39,26 @@ impl Ran {
     }
 }
 
-const PREFIX: &str = "task/";
+/// The id of the event that a task is about, by its own.
+///
+/// ```
+/// let event = tripline_tasks::event_of("app/0/17/brute/then/block", "brute", "block");
+/// assert_eq!(event, "app/0/17");
+/// ```
+pub fn event_of<'i>(id: &'i str, rule: &str, action: &str) -> &'i str {
+    let firing = id.strip_suffix(action).and_then(|it| it.strip_suffix('/'));
+    let Some(firing) = firing else { return id };
+    let rule = format!("/{rule}");
+    // Behind the rule may stand when, and which of its lists of actions.
+    let ends_there = |at: &usize| {
+        let behind = &firing[at + rule.len()..];
+        behind.is_empty() || behind.starts_with('/')
+    };
+    let mut found = firing.rmatch_indices(&rule).map(|(at, _)| at);
+    found.find(ends_there).map_or(firing, |at| &firing[..at])
+}
+
+const PREFIX: &str = Ran::KEPT_UNDER;
 
 /// The numbers of the tasks that are remembered, and those that are to be written.
 #[derive(Debug, Default)]
@@ -92,6 +120,23 @@ fn name(number: u64) -> String {
 mod tests {
     use super::*;
     use tripline_rules::model::Status;
+
+    #[test]
+    fn the_event_of_a_task_is_in_its_id() {
+        for (id, event) in [
+            ("app/0/17/r/a", "app/0/17"),
+            ("app/0/17/r/1767614400000/a", "app/0/17"),
+            ("app/0/17/r/failed/a", "app/0/17"),
+            ("app/0/17/r/a/r/then/a", "app/0/17/r/a"),
+            ("r/0/17/r/a", "r/0/17"),
+            ("x", "x"),
+            ("app/0/a", "app/0"),
+            ("/a", ""),
+        ] {
+            assert_eq!(event_of(id, "r", "a"), event, "{id}");
+        }
+        assert_eq!(event_of("app/0/17/a/b/x y", "a/b", "x y"), "app/0/17");
+    }
 
     #[test]
     fn of_what_a_task_said_the_end_is_remembered() {

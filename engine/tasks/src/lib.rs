@@ -23,6 +23,6 @@ mod turns;
 mod workers;
 
 pub use crew::Crew;
-pub use history::{HISTORY_MAX, Ran, SAID_BYTES_MAX};
+pub use history::{HISTORY_MAX, Ran, SAID_BYTES_MAX, event_of};
 pub use rules::{Rules, Setup, Tell};
 pub use workers::{RULE_WORKERS_MAX, WORKERS_MAX};

@@ -2,7 +2,7 @@
 
 use crate::crew::{Crew, Held};
 use crate::feed::Feed;
-use crate::history::History;
+use crate::history::{History, event_of};
 use crate::lag::Lags;
 use crate::workers::{Act, Workers};
 use jiff::Timestamp;
@@ -28,6 +28,8 @@ pub struct Setup {
     pub crew: Arc<Crew>,
     /// Who is told what people should know: troubles of the rules, tasks that failed.
     pub tell: Tell,
+    /// The command that shows tasks that failed.
+    pub to_see_failed: String,
 }
 
 /// Takes a sentence.
@@ -58,12 +60,16 @@ struct Deeds {
     starts: Vec<Start>,
     history: History,
     tell: Tell,
+    to_see_failed: String,
     now: Timestamp,
 }
 
 impl Rules {
     /// What they are called among the listeners.
     pub const NAME: &'static str = "rules";
+    /// What the names of firings whose actions have not all ended begin with among what is
+    /// kept.
+    pub const UNDER_WAY_KEPT_UNDER: &'static str = RUN;
     /// The source of what happens to Tripline itself: a log with a [`Note`] as JSON in each
     /// line.
     pub const ENGINE: &'static str = "engine";
@@ -82,7 +88,13 @@ impl Rules {
             feed: Feed::new(&play),
             play,
             lags: Lags::default(),
-            deeds: Deeds { starts: Vec::new(), history, tell: setup.tell, now },
+            deeds: Deeds {
+                starts: Vec::new(),
+                history,
+                tell: setup.tell,
+                to_see_failed: setup.to_see_failed,
+                now,
+            },
             written: VecDeque::new(),
             hands: setup.hands,
             crew: setup.crew,
@@ -333,9 +345,14 @@ impl Executor for Deeds {
         self.history.add(ended, self.now.as_second());
         let end = &ended.end;
         if !end.reason.is_empty() {
+            let event = event_of(&ended.id, &end.rule, &end.action);
+            let attempts = match end.attempts {
+                0 | 1 => "at the first attempt".to_owned(),
+                attempts => format!("after {attempts} attempts"),
+            };
             (self.tell)(&format!(
-                "{} of rule {} failed after {} ({} attempts): {}",
-                end.action, end.rule, end.duration, end.attempts, end.reason
+                "{} of rule {} failed {attempts} ({}), on {event}: {} (see `{}`)",
+                end.action, end.rule, end.duration, end.reason, self.to_see_failed
             ));
         }
     }

@@ -4,6 +4,7 @@
 //! them, and can be written down and read again between any two calls.
 
 mod task;
+mod under_way;
 
 use super::event::TaskEnd;
 use super::firing::{Firing, What};
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use task::{Task, TaskState, left, pause, retries, tail, together};
+pub use under_way::{Doing, TaskUnderWay, UnderWay};
 
 /// The runs that are not over.
 #[derive(Debug)]

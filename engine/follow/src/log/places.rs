@@ -26,7 +26,13 @@ pub(super) fn behind(
 ) -> Result<Behind, SourceError> {
     let mut folders = Folders::new(source.rotated.clone());
     let mut behind = Behind::new();
+    // The first start passes over what is there.
+    let is_passed_over = settled.is_empty() && source.settings.start == Start::Now;
     for path in all_logs(source, settled)? {
+        if is_passed_over {
+            behind.insert(Some(path), Left { bytes: 0, next_to_go: None });
+            continue;
+        }
         let family = folders.family(&path).map_err(|error| {
             SourceError::io(format!("cannot look at {}", path.display()), error)
         })?;

@@ -19,6 +19,23 @@ pub(super) fn it_is_each_listeners_own(store: &mut dyn Store) {
     assert_eq!(of(store, "backup"), others);
 }
 
+pub(super) fn it_is_found_by_its_prefix(store: &mut dyn Store) {
+    let names = ["task", "task/1", "task/10", "task/2", "task/\u{10ffff}", "task0", "t%"];
+    let all: Vec<_> = names.iter().map(|name| (*name, Some("x"))).collect();
+    commit(store, &[keep("mail", &all), keep("ci", &[("task/3", Some("y"))])]);
+    let mut under = |prefix: &str| {
+        let kept = store.kept_under(&id("mail"), prefix).expect("the store can be read");
+        kept.into_iter().map(|it| it.name).collect::<Vec<_>>()
+    };
+    assert_eq!(under("task/"), ["task/1", "task/10", "task/2", "task/\u{10ffff}"]);
+    assert_eq!(under("task/1"), ["task/1", "task/10"]);
+    for prefix in ["run/", "t_", "task/3", "task/\u{10ffff}\u{10ffff}"] {
+        assert!(under(prefix).is_empty(), "{prefix}");
+    }
+    assert_eq!(under("t%"), ["t%"], "no letter means another");
+    assert_eq!(under("").len(), names.len());
+}
+
 pub(super) fn it_comes_with_what_is_settled(store: &mut dyn Store) {
     let key = example::key("p4", "mail");
     let cursor = example::cursor(1);

@@ -172,7 +172,13 @@ impl Site {
         let hands = Arc::new(Hands::new(&self.set, &context).unwrap());
         let tell = Arc::new(|_: &str| {});
         let crew = Arc::new(Crew::new());
-        let rules = Rules::new(Setup { set: Arc::clone(&self.set), hands, crew, tell });
+        let rules = Rules::new(Setup {
+            set: Arc::clone(&self.set),
+            hands,
+            crew,
+            tell,
+            to_see_failed: String::new(),
+        });
         let sources = self.sources();
         let ids = sources.iter().map(|source| source.id().clone()).collect();
         let from = sources.iter().map(|source| source.id().to_string()).collect();

@@ -247,3 +247,37 @@ fn what_was_refused_for_good_is_not_tried_again() {
         assert_eq!(ended.len(), 2 - tried_again.len());
     }
 }
+
+#[test]
+fn what_is_written_of_a_run_can_be_looked_at() {
+    let mut runs = Runs::exact(rules(
+        r#"(rules: [(name: "r", on: Lines(), match: r"x", do: [
+            Exec(id: "one", run: ["/bin/true"], timeout: "1m"),
+            Exec(id: "two", needs: [], run: ["/bin/true"], timeout: "1m",
+                retry: (times: 3, backoff: "10s", max: "10s")),
+            Exec(id: "three", needs: ["one"], run: ["/bin/true"], timeout: "1m"),
+        ])])"#,
+    ));
+    let mut ended = Vec::new();
+    runs.start(firing("r", 1));
+    let starts = runs.next(at(7), &mut ended);
+    assert_eq!(names(&starts), ["one", "two"]);
+    runs.ended(starts[1].task, failed(1), at(8), &mut ended);
+    let read = look(&mut runs);
+    let doing: Vec<_> = read.tasks.iter().map(|it| (&*it.action, it.doing)).collect();
+    let wanted =
+        [("one", Doing::Runs), ("two", Doing::Pauses(at(18))), ("three", Doing::Waits)];
+    assert_eq!(doing, wanted);
+    assert_eq!((&*read.rule, read.tasks[0].since), ("r", Some(at(7))));
+    runs.ended(starts[0].task, done(""), at(9), &mut ended);
+    assert_eq!(read.tasks[0].id, ended[0].id);
+    let left = look(&mut runs).tasks;
+    assert_eq!(left.iter().map(|it| &*it.action).collect::<Vec<_>>(), ["two", "three"]);
+    UnderWay::read(b"{}").unwrap_err();
+}
+
+/// The only run, as it is written.
+fn look(runs: &mut Runs) -> UnderWay {
+    let written = runs.take_touched().unwrap().remove(0).1.unwrap();
+    UnderWay::read(&written).unwrap()
+}

@@ -1,0 +1,58 @@
+//! What is said when rules see a source for the first time, and when they are loaded anew.
+
+use super::place::{PATIENCE, Place, lines};
+use crate::site::wait_until;
+use rustix::process::Signal;
+
+const FIRST: &str = "rules see it for the first time";
+
+fn rule(name: &str) -> String {
+    format!(
+        r#"(name: "{name}", on: Lines(), match: r"job (?P<n>\d+) done", overlap: Parallel(8),
+           do: [Touch(dir: "HERE", file: "{name}-{{{{ n }}}}")])"#
+    )
+}
+
+#[test]
+fn it_is_said_how_much_old_is_acted_on() {
+    let (all, none) =
+        (Place::new("", &rule("x")), Place::new(", start: Now", &rule("x")));
+    let old = lines(0..10);
+    for (place, is_told) in [(&all, true), (&none, false)] {
+        place.append(&old);
+        let ran = place.until_idle().exits(0);
+        assert_eq!(ran.stderr().contains(FIRST), is_told, "{ran}");
+        assert_eq!(place.tasks().len(), if is_told { 10 } else { 0 });
+    }
+    let more = lines(10..12);
+    all.append(&more);
+    let ran = all.until_idle().exits(0);
+    assert!(!ran.stderr().contains(FIRST), "{ran}");
+    let again = Place::new("", &rule("x"));
+    again.append(&old);
+    let bytes = format!("act on the {} bytes that are there", old.len());
+    again.until_idle().exits(0).complains([&*bytes, "`start: Now`"]);
+}
+
+#[test]
+fn a_reload_says_what_is_in_force() {
+    let place = Place::new("", &format!("{},{}", rule("stays"), rule("goes")));
+    let daemon = place.start();
+    place.append(&lines(0..1));
+    place.wait_for_tasks(2);
+    let says = |wanted: &str| {
+        daemon.signal(Signal::HUP);
+        assert!(
+            wait_until(PATIENCE, || place.said().contains(wanted)),
+            "{}",
+            place.said()
+        );
+    };
+    says("reloaded: 1 source, 0 listeners, 2 rules\n");
+    place.rules(&rule("stays").replace("job", "JOB"));
+    says(
+        "reloaded: 1 source, 0 listeners, 1 rule; of another meaning, so they begin anew: \
+         stays; gone: goes\n",
+    );
+    daemon.stop();
+}
