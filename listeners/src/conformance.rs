@@ -30,9 +30,10 @@ pub struct Kind {
     /// `received` there, and `{ca}` for the file with the certificate that signed
     /// its own; for one to another Tripline `{relay}` is its address and `{peer}` the
     /// name of who sends, the folder of which stands in the file `relayed`;
-    /// `{mailbox}` stands for that of a mail server that keeps the lines of mails there; for one that goes
-    /// by SSH, `{standby}` is a user and a host with this machine's files, its keys
-    /// are in `{keys}`, and `{directory}` is that of the configuration.
+    /// `{mailbox}` stands for that of a mail server that keeps the lines of mails
+    /// there; for one that goes by SSH, `{standby}` is a user and a host with this
+    /// machine's files, its keys are in `{keys}`, and `{directory}` is that of the
+    /// configuration.
     pub arguments: &'static str,
     /// What it has written below that directory, in order, piece by piece.
     pub output: fn(&Path) -> Vec<Vec<u8>>,

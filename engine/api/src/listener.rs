@@ -217,7 +217,8 @@ pub trait ListenerFactory: Sync {
     /// The word in the configuration: `Mirror`.
     fn name(&self) -> &'static str;
 
-    /// What it does, in a few sentences, for people who write configurations.
+    /// What it does, in a few paragraphs, for people who write configurations: an empty
+    /// line stands between them, and what is indented by four stays as it is.
     fn doc(&self) -> &'static str;
 
     /// A whole example, as it stands in a configuration. Tests build it.
