@@ -22,6 +22,8 @@ fn the_documents_show_what_happens() {
                 "console" => commands += console(&dir, block, &format!("{name}:{line}")),
                 "ron" => {
                     dir.write("shown.ron", block);
+                    // Configurations name files like this one.
+                    dir.write("rules.d/none.ron", "()");
                     dir.run(["check", "shown.ron"]).exits(0).quietly();
                 }
                 _ => {}
@@ -113,9 +115,9 @@ fn quickstart() -> Dir {
     let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
     let copy = dir.path().join("examples/quickstart");
     std::fs::create_dir_all(copy.join("site")).unwrap();
-    std::fs::create_dir_all(copy.join("rules.d")).unwrap();
-    let names = ["server", "block-ip", "tripline.ron", "logs.ron", "rules.ron"];
-    for name in names.into_iter().chain(["rules.d/ssh.ron"]) {
+    let names =
+        ["server", "block-ip", "tripline.ron", "logs.ron", "rules.ron", "ssh.ron"];
+    for name in names {
         std::fs::copy(original.join(name), copy.join(name)).unwrap();
     }
     for name in ["receive.ron", "send.ron"] {

@@ -14,13 +14,11 @@ pub fn reference(listeners: &[&dyn ListenerFactory]) -> String {
     let mut text = String::from(HEAD);
     text += CONFIGURATION;
     arguments(&mut text, config::ARGUMENTS);
-    text += "\n## Sources\n";
+    text += SOURCES;
     for it in tripline_follow::ALL {
         kind(&mut text, it.name(), it.doc(), it.example(), it.arguments(), it.limits());
     }
-    text += "\n## Listeners\n\nListeners know of entries what their sources tell. What \
-             was set aside because it\nwill never be taken is shown by `tripline dead \
-             list`.\n";
+    text += LISTENERS;
     for it in listeners {
         kind(&mut text, it.name(), it.doc(), it.example(), it.arguments(), it.limits());
     }
@@ -56,6 +54,20 @@ One block in parentheses, in a file of at most 4 MiB. `tripline run CONFIG` foll
     rules: [\"rules.d/*.ron\"],
 )
 ```
+";
+
+const SOURCES: &str = "
+## Sources
+
+What is followed. Files may be on a network file system: where no events of the file system
+can be believed, everything is looked at each second.
+";
+
+const LISTENERS: &str = "
+## Listeners
+
+Who takes entries. What a receiver will never take is set aside, alone: `tripline dead list`
+shows it.
 ";
 
 const RECEIVER: &str = "

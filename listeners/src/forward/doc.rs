@@ -17,8 +17,8 @@ with a key or certificate are encrypted. Journals may be forwarded as well as lo
 where its source reads it, else the time of sending. With `Rfc5424` each message says which \
 entry it is: `id`, with which a receiver can tell what came twice, `source`, `path`, `line`, \
 and where it is so `partial` (not finished, comes again with the same id), `incomplete` and \
-`cut` (the length of the whole entry). Control characters become \\x1b, those of Unicode and \
-what turns the direction of text \\u{202e}: no line makes two messages. What is not UTF-8 \
+`cut` (the length of the whole entry). Control characters become `\\x1b`, those of Unicode and \
+what turns the direction of text `\\u{202e}`: no line makes two messages. What is not UTF-8 \
 stays, without a byte order mark. What is longer than `message_max` is cut and says so: \
 `cut=\"...\"`, or `[cut: ... bytes in all]` with `Rfc3164`. The text of a journal's record is \
 its JSON object.\n\

@@ -28,11 +28,11 @@ pub(super) const ARGUMENTS: &[Argument] = &[
         Wants::OneOf(&[
             Form::word("Oldest", "the oldest journal there is"),
             Form::word("Now", "behind the last whole record"),
-            Form::of("Journal", "12", "The journal with this number."),
+            Form::of("Journal", "12", "the journal with this number"),
             Form::of(
                 "Checkpoint",
                 "12",
-                "Behind this checkpoint, the last that was recovered on a standby.",
+                "behind this checkpoint, the last that was recovered on a standby",
             ),
         ]),
         "Now",

@@ -81,8 +81,8 @@ pub(super) const ARGUMENTS: &[Argument] = &[
             Form::of(
                 "Start",
                 r#"r"^\d{4}-""#,
-                "A line in which this pattern is found begins an entry, and those behind it \
-                 in which it is not belong to it.",
+                "a line in which this pattern is found begins an entry, and those behind it \
+                 in which it is not belong to it",
             ),
             Form::word("Indent", "a line and the indented ones behind it"),
         ]),
