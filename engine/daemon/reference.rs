@@ -193,7 +193,8 @@ fn unless_given(argument: &Argument) -> String {
 /// A number of bytes, and what that is.
 fn bytes(number: u64) -> String {
     let units = [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    let unit = units.iter().find(|(_, shift)| number > 0 && number % (1 << shift) == 0);
+    let unit =
+        units.iter().find(|(_, shift)| number > 0 && number.is_multiple_of(1 << shift));
     match unit {
         Some((unit, shift)) => format!("{number} ({} {unit})", number >> shift),
         None => number.to_string(),
@@ -206,9 +207,9 @@ fn duration(time: Duration) -> String {
     match seconds {
         _ if millis > 0 => format!("`\"{}ms\"`", time.as_millis()),
         0 => "`\"0s\"`".to_owned(),
-        s if s > 86400 && s % 86400 == 0 => format!("{} days", s / 86400),
-        s if s % 3600 == 0 => format!("`\"{}h\"`", s / 3600),
-        s if s % 60 == 0 => format!("`\"{}m\"`", s / 60),
+        s if s > 86400 && s.is_multiple_of(86400) => format!("{} days", s / 86400),
+        s if s.is_multiple_of(3600) => format!("`\"{}h\"`", s / 3600),
+        s if s.is_multiple_of(60) => format!("`\"{}m\"`", s / 60),
         s => format!("`\"{s}s\"`"),
     }
 }

@@ -233,7 +233,7 @@ pub(super) const ARGUMENTS: &[Argument] = &[
         "connect_timeout",
         TIMEOUT,
         r#""5s""#,
-        "All but UDP: the connection must stand within this, handshake included.",
+        "All but UDP: the connection must stand within this, and so must the handshake of TLS.",
     )
     .or_duration(CONNECT_TIMEOUT),
     Argument::optional(
