@@ -1,8 +1,9 @@
 //! A listener of one's own, in a program that is `tripline` in every other way.
 //!
 //! `Headlines` writes the first line of every change description that passes by,
-//! and that of every entry of a log. It is a template: copy this file, rename the listener, change what
-//! [`Arguments`], [`Headlines::is_handled`] and [`headline`] say, and keep the rest.
+//! and that of every entry of a log. It is a template: copy this file, rename the
+//! listener, change what [`Arguments`] and the descriptions above it,
+//! [`Headlines::is_handled`] and [`headline`] say, and keep the rest.
 //!
 //! ```text
 //! "news": Headlines(from: ["p4"], to: "headlines.jsonl"),
@@ -19,8 +20,8 @@ use std::process::ExitCode;
 use std::sync::LazyLock;
 use std::time::Duration;
 use tripline_api::{
-    Args, ArgsError, BuildContext, Built, Entry, Flushed, FriendlyDuration, Gap,
-    ListenError, Listener, ListenerFactory, OnGap, View, write_gap,
+    Args, ArgsError, Argument, BuildContext, Built, Entry, Flushed, FriendlyDuration,
+    Gap, ListenError, Listener, ListenerFactory, OnGap, View, Wants, write_gap,
 };
 
 /// The listeners that come with Tripline, and behind them this one.
@@ -45,6 +46,11 @@ impl ListenerFactory for Factory {
         "Writes the first line of every change description, and of every entry of a \
          log, to the file `to`, as JSON objects, one a line. After a crash a line may \
          come twice, with the same id."
+    }
+
+    // What people read of each; the suite says when one is forgotten.
+    fn arguments(&self) -> &'static [Argument] {
+        ARGUMENTS
     }
 
     // The conformance suite builds it, so it cannot go stale.
@@ -74,6 +80,14 @@ impl ListenerFactory for Factory {
         })
     }
 }
+
+/// The arguments in words, in the order of the struct below.
+const ARGUMENTS: &[Argument] = &[
+    Argument::FROM,
+    Argument::needed("to", Wants::Path, r#""headlines.jsonl""#, "The file."),
+    Argument::ON_GAP.or("Notify"),
+    Argument::QUIET,
+];
 
 /// What may stand in the parenthesis. A word that is not here is refused, with
 /// its line and column.

@@ -22,6 +22,8 @@ fn the_documents_show_what_happens() {
                 "console" => commands += console(&dir, block, &format!("{name}:{line}")),
                 "ron" => {
                     dir.write("shown.ron", block);
+                    // Configurations name files like this one.
+                    dir.write("rules.d/none.ron", "()");
                     dir.run(["check", "shown.ron"]).exits(0).quietly();
                 }
                 _ => {}
@@ -83,10 +85,10 @@ fn line_matches(shown: &str, happened: &str) -> bool {
     ends.any(|at| line_matches(rest, &happened[at..]))
 }
 
-/// The documents at the top, and those in `docs`.
+/// The documents at the top, and that of the examples.
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folders = [root.to_owned(), root.join("docs")];
+    let folders = [root.to_owned(), root.join("examples")];
     let files = folders.iter().filter_map(|folder| folder.read_dir().ok()).flatten();
     let files = files.map(|file| file.unwrap().path());
     files.filter(|file| file.extension().is_some_and(|it| it == "md")).collect()
@@ -113,7 +115,9 @@ fn quickstart() -> Dir {
     let original = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
     let copy = dir.path().join("examples/quickstart");
     std::fs::create_dir_all(copy.join("site")).unwrap();
-    for name in ["server", "tripline.ron", "logs.ron"] {
+    let names =
+        ["server", "block-ip", "tripline.ron", "logs.ron", "rules.ron", "ssh.ron"];
+    for name in names {
         std::fs::copy(original.join(name), copy.join(name)).unwrap();
     }
     for name in ["receive.ron", "send.ron"] {

@@ -32,8 +32,8 @@ pub(crate) mod exit {
     pub(crate) const IN_USE: u8 = 4;
 }
 
-/// Follows Perforce journals and log files, never loses its place, and runs
-/// listeners over every entry.
+/// Follows Perforce journals and log files, never loses its place, and hands
+/// every entry to listeners and rules.
 #[derive(Debug, Parser)]
 #[command(name = "tripline", version)]
 #[command(after_help = EXIT_CODES, after_long_help = EXIT_CODES)]
@@ -57,7 +57,7 @@ Data goes to standard output, everything else to standard error. NO_COLOR is hon
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Follow the sources and run the listeners, in the foreground.
+    /// Follow the sources, run the listeners and the rules, in the foreground.
     Run(RunArgs),
     /// Take what other Triplines forward, in the foreground, and append it to files.
     Receive(ReceiveArgs),
@@ -154,7 +154,7 @@ neither `peers` nor `tls` is needed. The senders say
 shared_key: \"web1.key\")`.
 
 A line is acknowledged when it is on the disk, and is in its file once, whatever
-is killed or cut whenever. Followers may read the files, and logrotate rename
+is killed or cut whenever. Others may read the files, and logrotate may rename
 them. SIGTERM and SIGINT stop it cleanly.
 
 Exits with 4 when another receiver or daemon uses the state directory.
@@ -170,8 +170,9 @@ pub(crate) struct ReceiveArgs {
 /// Arguments of `tripline check`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Rule files that are checked together are one set. When configurations are checked
-with them, rules can name the sources of these and no others.
+Rule files that are checked together are one set. When configurations are
+checked with them, rules can name the sources of these and no others. The files
+that a configuration names in its `rules` are checked with it.
 
 Messages go to standard error and the count of them to standard output. With
 --format json there is one object a line on standard output and nothing else.
@@ -195,8 +196,8 @@ pub(crate) struct CheckArgs {
 /// Arguments of `tripline test`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Tests run on a clock of their own, and no action is done. What came of them goes to
-standard output; the exit code is 1 if one failed, or if the rules have errors.
+Tests run on a clock of their own, and no action is done. What came of them goes
+to standard output; the exit code is 1 if one failed, or if the rules have errors.
 
 Examples:
   tripline test rules/ssh-brute.ron
@@ -330,8 +331,8 @@ OUT is replaced only when all went well: not when a journal is missing in
 between, is damaged or was cut short, nor when the checkpoint was. Until then
 the result is in OUT.PID.part beside it, which the next run removes if this one
 is killed. OUT may be read by those who may read the checkpoint, and by nobody
-else. What is no regular file, such as /dev/stdout, is written straight into. OUT may be
-CHECKPOINT itself, if that is not compressed: it is brought up to date.
+else. What is no regular file, such as /dev/stdout, is written straight into.
+OUT may be CHECKPOINT itself, if that is not compressed: it is brought up to date.
 
 Examples:
   tripline journal apply --to checkpoint.13 checkpoint.12.gz journal.12

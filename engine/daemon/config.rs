@@ -19,7 +19,9 @@ use std::io::{self, Read as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tripline_api::{Args, Built, ListenerFactory, ListenerId, Source, SourceFactory};
+use tripline_api::{
+    Args, Argument, Built, ListenerFactory, ListenerId, Source, SourceFactory, Wants,
+};
 use tripline_diagnose::{
     Block, Diagnostic, Field, Node, Outline, Severity, Shape, SourceFile, Style, counted,
     shown, words,
@@ -485,3 +487,47 @@ impl Reading {
 
 /// The fields of a configuration.
 const FIELDS: [&str; 4] = ["state", "sources", "listeners", "rules"];
+
+/// The same, as they are described.
+pub(crate) const ARGUMENTS: &[Argument] = &[
+    Argument::needed(
+        "state",
+        Wants::Path,
+        r#""/var/lib/tripline""#,
+        "A directory of its own, which is made if need be: where every listener is, what \
+         rules have counted, and what must outlive a restart. On a local disk: on a network \
+         file system it is refused.",
+    ),
+    Argument::needed(
+        "sources",
+        Wants::Other("names and [sources](#sources) in braces"),
+        r#"{"p4": Journal(path: "p4root/journal")}"#,
+        "What is followed. Names have letters, digits, `_`, `-` and `.`; `engine` and `task` \
+         are taken. The name is a part of the ids of entries.",
+    ),
+    Argument::optional(
+        "listeners",
+        Wants::Other("names and [listeners](#listeners) in braces"),
+        r#"{"copy": Mirror(from: ["p4"], to: "backup")}"#,
+        "Who listens. Needed where there are no `rules`. `rules` is taken as a name. Under \
+         its name a listener's place is kept: another name is another listener.",
+    ),
+    Argument::optional(
+        "rules",
+        Wants::Paths,
+        r#"["rules.d/*.ron"]"#,
+        "Files with rules, which are one set; patterns may have `*`, `?`, `[a-z]`, `{a,b}` \
+         and `**`. What stands in them is in [rules/REFERENCE.md](../rules/REFERENCE.md).",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_fields_are_described() {
+        let described = ARGUMENTS.iter().map(|it| it.name);
+        assert_eq!(described.collect::<Vec<_>>(), FIELDS);
+    }
+}

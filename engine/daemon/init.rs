@@ -200,6 +200,9 @@ fn configuration(server: &Server, directory: &Path) -> anyhow::Result<String> {
         // The lines of logs as they are, over plain TCP: not encrypted.
         // "central": Forward(from: ["logs"], to: "tcp://127.0.0.1:6514", format: Lines),
     }},
+
+    // What is to be done about entries: `tripline new 'LINE'` makes a rule of a line.
+    // rules: ["rules.d/*.ron"],
 )
 "#
     ))

@@ -30,6 +30,7 @@ mod journal_cmd;
 mod manual;
 mod new_cmd;
 mod receive_cmd;
+mod reference;
 mod replay_cmd;
 mod run_cmd;
 mod tasks_cmd;
@@ -43,6 +44,8 @@ use clap::Parser as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use tripline_api::ListenerFactory;
+
+pub use crate::reference::reference;
 
 /// Runs the command that the command line names, with these listeners.
 pub fn main(listeners: &'static [&'static dyn ListenerFactory]) -> ExitCode {

@@ -1,6 +1,6 @@
 //! `tripline receive`: takes what other Triplines forward, and appends it to files.
 
-mod config;
+pub(crate) mod config;
 
 use config::follows;
 pub(crate) use config::{ReceiveConfig, is_for_receiving};

@@ -1,7 +1,28 @@
 //! Arguments that several listeners have.
 
 use std::time::Duration;
-use tripline_api::{ArgsError, FriendlyDuration, SourceId};
+use tripline_api::{ArgsError, Argument, FriendlyDuration, SourceId, Wants};
+
+/// `from`, of a listener that follows one journal only.
+pub(crate) const FROM_ONE: Argument =
+    Argument::FROM.with_doc("The name of the one source that it follows, a `Journal`.");
+
+/// `tables` of a listener that can choose records.
+pub(crate) const TABLES: Argument = Argument::optional(
+    "tables",
+    Wants::Texts,
+    r#"["db.user", "db.protect"]"#,
+    "Only records of these tables of a journal; all unless given. Lines of logs have none.",
+);
+
+/// `ops` of a listener that can choose records.
+pub(crate) const OPS: Argument = Argument::optional(
+    "ops",
+    Wants::Texts,
+    r#"["rv", "dv"]"#,
+    "Only records with these operators: \"pv\", \"rv\", \"dv\", \"vv\", \"dl\", \"ex\", \"mx\", \
+     \"nx\", \"put\", \"del\"; all unless given. Lines of logs have none.",
+);
 
 /// The quiet period: as written, or the default.
 pub(crate) fn quiet(written: Option<FriendlyDuration>) -> Result<Duration, ArgsError> {
@@ -45,6 +66,15 @@ pub(crate) fn check_sources(from: &[String]) -> Result<(), ArgsError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tripline_api::UnlessGiven;
+
+    #[test]
+    fn quiet_is_described_as_it_is() {
+        let Wants::Duration(min, max) = Argument::QUIET.wants else { panic!() };
+        assert_eq!((min, max), (QUIET_MIN, QUIET_MAX));
+        let unless_given = Argument::QUIET.unless_given;
+        assert!(matches!(unless_given, UnlessGiven::Duration(QUIET)));
+    }
 
     #[test]
     fn quiet_has_bounds() {

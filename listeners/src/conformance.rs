@@ -15,7 +15,7 @@ use other_end::OtherEnd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tripline_api::{
-    Args, ArgsError, Begin, BuildContext, Built, Cursor, Flushed, Gap, GapKind,
+    Args, ArgsError, Argument, Begin, BuildContext, Built, Cursor, Flushed, Gap, GapKind,
     ListenError, Listener, ListenerFactory, OnGap, Place, Settled,
 };
 
@@ -30,9 +30,10 @@ pub struct Kind {
     /// `received` there, and `{ca}` for the file with the certificate that signed
     /// its own; for one to another Tripline `{relay}` is its address and `{peer}` the
     /// name of who sends, the folder of which stands in the file `relayed`;
-    /// `{mailbox}` stands for that of a mail server that keeps the lines of mails there; for one that goes
-    /// by SSH, `{standby}` is a user and a host with this machine's files, its keys
-    /// are in `{keys}`, and `{directory}` is that of the configuration.
+    /// `{mailbox}` stands for that of a mail server that keeps the lines of mails
+    /// there; for one that goes by SSH, `{standby}` is a user and a host with this
+    /// machine's files, its keys are in `{keys}`, and `{directory}` is that of the
+    /// configuration.
     pub arguments: &'static str,
     /// What it has written below that directory, in order, piece by piece.
     pub output: fn(&Path) -> Vec<Vec<u8>>,
@@ -62,6 +63,7 @@ pub fn conforms(factory: &dyn ListenerFactory, kind: &Kind, scratch: &Path) {
         .unwrap_or_else(|error| panic!("cannot receive: {error}"));
     let suite = Suite { factory, kind, scratch, receiver };
     suite.describes_itself();
+    suite.describes_its_arguments();
     suite.refuses_what_it_does_not_know();
     suite.needs_no_entries();
     for (name, feed) in feeds() {
@@ -82,7 +84,7 @@ impl Suite<'_> {
     fn describes_itself(&self) {
         let (name, doc) = (self.factory.name(), self.factory.doc());
         assert_eq!(name, self.kind.name, "the row is for another listener");
-        assert!(doc.len() > 40 && doc.ends_with('.'), "{name}: `doc` says too little");
+        assert!(doc.len() > 40, "{name}: `doc` says too little");
         let example = self.factory.example();
         let arguments = example.strip_prefix(name).unwrap_or_else(|| {
             panic!("{name}: the example starts with another word: {example}")
@@ -93,6 +95,19 @@ impl Suite<'_> {
         }
         let left = entries_of(&directory);
         assert!(left.is_empty(), "{name}: building it made {left:?}");
+    }
+
+    fn describes_its_arguments(&self) {
+        let (name, arguments) = (self.factory.name(), self.factory.arguments());
+        let directory = self.directory("described");
+        let build = |args: &Args<'_>| self.build_from(args, &directory).err();
+        let differences = Argument::differences(arguments, &build);
+        assert!(differences.is_empty(), "{name}, its `arguments`: {differences:#?}");
+        let docs =
+            arguments.iter().map(|it| it.doc).chain(self.factory.limits().to_vec());
+        for doc in docs {
+            assert!(doc.ends_with('.'), "{name}: this is no sentence: {doc}");
+        }
     }
 
     fn refuses_what_it_does_not_know(&self) {

@@ -6,6 +6,7 @@
 
 mod acknowledged;
 mod batch;
+mod doc;
 
 use crate::arguments;
 use crate::process::Program;
@@ -16,8 +17,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 use tripline_api::{
-    Args, ArgsError, BuildContext, Built, FriendlyDuration, Letter, ListenError,
-    Listener, ListenerFactory, ListenerId, OnGap, Secrets,
+    Args, ArgsError, Argument, BuildContext, Built, FriendlyDuration, Letter,
+    ListenError, Listener, ListenerFactory, ListenerId, OnGap, Secrets,
 };
 
 /// Makes listeners that hand entries to a program.
@@ -29,71 +30,15 @@ impl ListenerFactory for Factory {
     }
 
     fn doc(&self) -> &'static str {
-        "Hands entries to the program `run`, as JSON lines on its standard input: what \
-         `Print` writes, with the same ids. Hashes of passwords and tickets are \
-         redacted unless `secrets: Keep`. A gap becomes a line with `gap` in it.\n\
-         \n\
-         `run` is the path of a program and its arguments, which it gets as they are: \
-         no shell has a part in it, and nothing an entry holds is an argument. A \
-         relative path starts at the configuration. A script is a program too when its \
-         first line names its interpreter; for a line of shell write `run: \
-         [\"/bin/sh\", \"-c\", \"...\"]`, which never sees an entry but on its standard \
-         input. It runs in the directory `cwd` (/), with the daemon's user and umask, \
-         and of the daemon's environment has PATH and LANG; `env` adds to that, and \
-         TRIPLINE_LISTENER is the listener's name. Secrets belong into a file that it \
-         reads.\n\
-         \n\
-         With `mode: Batch` (the default) it is started for each batch, at most \
-         `entries_max` entries (10000) or `bytes_max` bytes (8388608), reads its \
-         standard input to the end, which comes after a whole line, and ends. The code it ends with is its answer: 0, all \
-         of it is taken; 75 (EX_TEMPFAIL), again later; 65 (EX_DATAERR), something in \
-         it will never be taken: it is started with halves until that entry is found, \
-         and only that is set aside. With any other code, when it dies of a fault such \
-         as a segmentation fault, or has not ended after `timeout` (60s), `on_failure` \
-         decides: `Retry` (the default), `SetAside` as with 65, or `Stop`. `Retry` is \
-         the default because most failures are not an entry's fault: a full disk, or a \
-         typing error in a script, would set aside whatever comes. Killed by somebody \
-         else, or not started because it is gone or may not be executed, it is tried \
-         again whatever `on_failure` says; so programs may be replaced at any time, \
-         best by `mv`.\n\
-         \n\
-         With `mode: Acknowledged` it is started once and answers each line, in order, \
-         with a line of its own: `OK` when it has it for good; `ERR why` when it never \
-         will: that entry is set aside; `DEFER why`, not now: after a pause that entry \
-         comes again, and all that were sent behind it. At most `window` entries (100) \
-         wait for an answer. When none comes for `acknowledge_timeout` (30s), or it \
-         ends, or says something else, it is ended and started again after a pause. \
-         What it has acknowledged does not come again; what it has not comes with the \
-         same ids. With `ready: true` it says `OK` before the first entry too. It has \
-         to flush its standard output after each line.\n\
-         \n\
-         Everything may come twice, after a kill or a power loss, so a program that \
-         counts looks at the ids. What it writes to standard error, and in a batch to \
-         standard output, is read and thrown away but for its end, which is in the \
-         daemon's messages when it fails. To end it, it and all that it has started get \
-         TERM and, after `grace` (5s; 0.3s when the daemon stops), KILL; what it leaves \
-         running when it ends is ended too. While it takes longer than 2 seconds for a batch, the listener is \
-         shown as retrying.\n\
-         \n\
-         A program in Python for `mode: Acknowledged`:\n\
-         \n    \
-         #!/usr/bin/env python3\n    \
-         import json, sys\n    \
-         for line in sys.stdin:\n        \
-         entry = json.loads(line)\n        \
-         try:\n            \
-         with open(\"/var/tmp/feed.txt\", \"a\") as out:\n                \
-         print(entry[\"id\"], entry.get(\"text\"), file=out)\n            \
-         print(\"OK\", flush=True)\n        \
-         except OSError as error:\n            \
-         print(\"DEFER\", error, flush=True)\n\
-         \n\
-         Arguments: `from`, sources; `run`, a path and arguments; `mode`, `Batch` or \
-         `Acknowledged`; `env`, such as {\"REGION\": \"eu\"}; `cwd`, a directory; \
-         `secrets`, `Redact` or `Keep`; `grace`, a duration; of a batch `entries_max`, \
-         `bytes_max`, `timeout` and `on_failure`; when acknowledged `window`, \
-         `acknowledge_timeout` and `ready`; `on_gap`, `Notify` (the default) or `Stop`; \
-         `quiet`, a duration (\"5s\")."
+        doc::DOC
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        doc::ARGUMENTS
+    }
+
+    fn limits(&self) -> &'static [&'static str] {
+        doc::LIMITS
     }
 
     fn example(&self) -> &'static str {

@@ -3,9 +3,9 @@
 //! Where to is one of `forward/target.rs`, and each has a listener of its own:
 //! `forward/stream.rs` a connection, plain or over TLS (`forward/tls.rs`),
 //! `forward/udp.rs` datagrams, `forward/http.rs` requests, `forward/relay.rs` another
-//! Tripline. What entries
-//! look like on their way is in `forward/format.rs`; what is configured in
-//! `forward/arguments.rs`; `forward/dial.rs` calls receivers.
+//! Tripline. What entries look like on their way is in `forward/format.rs`; what is
+//! configured in `forward/arguments.rs`, and described in `forward/doc.rs`;
+//! `forward/dial.rs` calls receivers.
 
 mod arguments;
 #[cfg(test)]
@@ -21,7 +21,6 @@ mod progress;
 mod proxy;
 pub(crate) mod receiver;
 mod relay;
-
 mod stream;
 mod syslog;
 mod target;
@@ -38,7 +37,7 @@ use std::time::Duration;
 use stream::Stream;
 use target::Scheme;
 use tripline_api::{
-    Args, ArgsError, BuildContext, Built, Listener, ListenerFactory, OnGap,
+    Args, ArgsError, Argument, BuildContext, Built, Listener, ListenerFactory, OnGap,
 };
 use tripline_relay::secret;
 use udp::Udp;
@@ -53,6 +52,14 @@ impl ListenerFactory for Factory {
 
     fn doc(&self) -> &'static str {
         doc::DOC
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        doc::ARGUMENTS
+    }
+
+    fn limits(&self) -> &'static [&'static str] {
+        doc::LIMITS
     }
 
     fn example(&self) -> &'static str {

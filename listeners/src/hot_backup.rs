@@ -34,7 +34,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 use tripline_api::{
-    Args, ArgsError, BuildContext, Built, FriendlyDuration, Gap, GapKind,
+    Args, ArgsError, Argument, BuildContext, Built, FriendlyDuration, Gap, GapKind,
     ListenerFactory, OnGap,
 };
 
@@ -48,6 +48,14 @@ impl ListenerFactory for Factory {
 
     fn doc(&self) -> &'static str {
         doc::DOC
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        doc::ARGUMENTS
+    }
+
+    fn limits(&self) -> &'static [&'static str] {
+        doc::LIMITS
     }
 
     fn example(&self) -> &'static str {

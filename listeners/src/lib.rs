@@ -8,17 +8,19 @@
 //! 1. Write one file next to `print.rs`: a struct for the arguments
 //!    (`#[serde(deny_unknown_fields)]`), a struct that is a
 //!    [`Listener`](tripline_api::Listener), and a unit struct `Factory` that is
-//!    a [`ListenerFactory`]. Its `doc` is what people read, its `example` is
-//!    what they copy.
+//!    a [`ListenerFactory`]. Its `doc`, `arguments` and `limits` are what people
+//!    read (`listeners/REFERENCE.md` is made of them), its `example` is what they
+//!    copy.
 //! 2. Add a line to the list below.
-//! 3. Add a row to [`conformance::KINDS`], in the same order: how to let it write into a directory,
-//!    and how to read back what it wrote. A test fails until the row is there,
-//!    and then runs the whole suite over it.
+//! 3. Add a row to [`conformance::KINDS`], in the same order: how to let it write
+//!    into a directory, and how to read back what it wrote. A test fails until the
+//!    row is there, and then runs the whole suite over it.
 //!
 //! What a listener owes the engine stands at
 //! [`Listener`](tripline_api::Listener). The short form: what `flush` said yes
-//! to is on the disk, or with its receiver; what comes again is recognised or harmless; an error says
-//! what a person can do about it; nothing that an entry holds makes it panic.
+//! to is on the disk, or with its receiver; what comes again is recognised or
+//! harmless; an error says what a person can do about it; nothing that an entry
+//! holds makes it panic.
 //!
 //! # Known limits
 //!

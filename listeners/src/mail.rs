@@ -10,6 +10,7 @@
 pub(crate) mod address;
 mod covers;
 mod digest;
+mod doc;
 pub(crate) mod mailer;
 pub(crate) mod message;
 pub(crate) mod outbox;
@@ -31,12 +32,11 @@ use message::{Attachment, Kind, Message, message_id};
 use outbox::{Origin, Outbox};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::sync::OnceLock;
 use std::time::Duration;
 use template::Template;
 use transport::Via;
 use tripline_api::{
-    Args, ArgsError, Begin, BuildContext, Built, Cursor, Entry, Flushed,
+    Args, ArgsError, Argument, Begin, BuildContext, Built, Cursor, Entry, Flushed,
     FriendlyDuration, Gap, Letter, ListenError, Listener, ListenerFactory, ListenerId,
     OnGap, Secrets, SourceId, View,
 };
@@ -50,8 +50,15 @@ impl ListenerFactory for Factory {
     }
 
     fn doc(&self) -> &'static str {
-        static DOC: OnceLock<String> = OnceLock::new();
-        DOC.get_or_init(|| format!("{DOC_HEAD}\n\n{}\n\n{DOC_TAIL}", transport::VIA))
+        doc::DOC
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        doc::ARGUMENTS
+    }
+
+    fn limits(&self) -> &'static [&'static str] {
+        doc::LIMITS
     }
 
     fn example(&self) -> &'static str {
@@ -105,44 +112,6 @@ impl ListenerFactory for Factory {
         })
     }
 }
-
-const DOC_HEAD: &str = "\
-Mails entries to the addresses `to`, many in one mail. `matching`, a pattern as of \
-    grep -E, chooses lines of logs (or records, by their bytes); `tables` and `ops` choose \
-    records of journals; without them it is all entries.\n\
-    \n\
-    The first entry waits for `after` (\"10s\"), so that what comes together goes together, \
-    and then at most one mail goes out in `every` (\"1m\"); with `or_entries: 500` that many \
-    entries do not wait for `after`. A mail shows its first `show` entries (20) and counts \
-    the others: a flood of a million is two mails, and their counts add up. That is so for \
-    journals too: not the transaction is the unit, but what came together. A gap is an \
-    entry and says how to repair it. `--until-idle` waits for the mail; a daemon that is \
-    stopped does not, and collects again at the next start.\n\
-    \n\
-    An entry is settled when the mail that has it was taken by the server, or by the \
-    program. The mail is written down before it is sent; after a crash it goes out as it \
-    was written, with the same Message-ID, and what comes again is not mailed again. Only a \
-    mail whose acceptance got lost comes twice. While the server is away, or says to come \
-    back later, the mail is tried again with longer and longer pauses, and what comes \
-    meanwhile goes into the next. A recipient that is refused for good is set aside \
-    (`tripline dead list`) with the mail, and so is one that is put off for `give_up` \
-    (\"1h\") while others get theirs. A refused password or sender, or a missing STARTTLS, \
-    stops the listener: everything after it would go the same way.";
-
-const DOC_TAIL: &str = "\
-`subject` and `body` are templates as of Jinja, with `listener`, `host`, `count`, `gaps`, \
-    `suppressed` (those that are not shown), `sources`, `first` and `last` (ids), and \
-    `entries`, each with `id`, `source`, `path`, `line`, `text`, `op`, `table`, `fields`, \
-    `time`, `when` (the time as text), `gap` and `summary` (all of it in one line). A name \
-    that is none is an error, which `tripline check` finds; one that only shows with certain \
-    entries is said at the end of the mail, which is worded as without a template then. \
-    Hashes of passwords and tickets are replaced by \"[redacted]\" unless `secrets: Keep`. \
-    `attach: Json` attaches the shown entries as JSON lines.\n\
-    \n\
-    Arguments: `from`, sources; `to`, addresses; `sender`, an address; `via`, see above; \
-    `matching`, `tables`, `ops`; `digest: (after: \"10s\", or_entries: 500, every: \"1m\", \
-    show: 20)`; `subject`, `body`; `attach`; `secrets`, `Redact` or `Keep`; `give_up`; \
-    `on_gap`, `Notify` (the default) or `Stop`; `quiet`, a duration (\"5s\").";
 
 const SUBJECT: &str = "{{ listener }} on {{ host }}: {{ count }} \
     {{ \"entry\" if count == 1 else \"entries\" }}{% if gaps %}, with a GAP{% endif %}";

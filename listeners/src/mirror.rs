@@ -16,8 +16,8 @@ use directory::{Directory, Known};
 use serde::Deserialize;
 use std::path::PathBuf;
 use tripline_api::{
-    Args, ArgsError, Begin, BuildContext, Built, Cursor, Flushed, FriendlyDuration,
-    ListenError, Listener, ListenerFactory, OnGap, Place, View,
+    Args, ArgsError, Argument, Begin, BuildContext, Built, Cursor, Flushed,
+    FriendlyDuration, ListenError, Listener, ListenerFactory, OnGap, Place, View, Wants,
 };
 
 /// Makes [`Mirror`]s.
@@ -29,23 +29,15 @@ impl ListenerFactory for Factory {
     }
 
     fn doc(&self) -> &'static str {
-        "Keeps byte-exact copies of the journals of one source in the directory `to`, \
-         which it makes if need be (mode 0700). The current one is `journal`. When the \
-         source begins the next one, `journal` is synced, its SHA-256 is read back from \
-         the disk into `journal.N.sha256` (for `sha256sum -c`), and it is renamed to \
-         `journal.N`, with the number that stands inside the journal.\n\
-         \n\
-         After a crash or a power loss it goes on at the last whole record that is \
-         really on the disk. What is there already is compared, never overwritten: \
-         where it differs from the source the mirror stops and says at which byte. It \
-         never leaves a hole, and at a gap it stops (`on_gap: Stop`, the default).\n\
-         \n\
-         Journals hold the hashes of passwords and tickets. A byte-exact copy keeps \
-         them: the files have mode 0600, and the directory deserves the care that the \
-         server's own does. It must not be the server's own.\n\
-         \n\
-         Arguments: `from`, one source; `to`, a directory; `on_gap`, `Stop` or \
-         `Notify`; `quiet`, a duration (\"5s\")."
+        DOC
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        ARGUMENTS
+    }
+
+    fn limits(&self) -> &'static [&'static str] {
+        LIMITS
     }
 
     fn example(&self) -> &'static str {
@@ -79,6 +71,36 @@ impl ListenerFactory for Factory {
         })
     }
 }
+
+const DOC: &str = "\
+Keeps byte-exact copies of the journals of one source in a directory, which it makes if \
+need be (mode 0700). The current one is `journal`. When the source begins the next one, \
+`journal` is synced, its SHA-256 is read back from the disk into `journal.N.sha256` (for \
+`sha256sum -c`), and it is renamed to `journal.N`, with the number that stands inside the \
+journal.\n\
+\n\
+After a crash or a power loss it goes on at the last whole record that is really on the \
+disk. What is there already is compared, never overwritten: where it differs from the \
+source the mirror stops and says at which byte. It never leaves a hole, and at a gap it \
+stops.";
+
+const LIMITS: &[&str] = &[
+    "Journals hold the hashes of passwords and tickets, and a byte-exact copy **keeps them**. \
+     The files have mode 0600; give the directory the care that the server's own has.",
+    "It wants a local disk.",
+];
+
+const ARGUMENTS: &[Argument] = &[
+    arguments::FROM_ONE,
+    Argument::needed(
+        "to",
+        Wants::Path,
+        r#""backup""#,
+        "A directory for it alone; never the server's own.",
+    ),
+    Argument::ON_GAP.or("Stop"),
+    Argument::QUIET,
+];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -16,9 +16,9 @@ use serde::Deserialize;
 use std::path::{Path, PathBuf};
 use tail::Newest;
 use tripline_api::{
-    Args, ArgsError, Batch, Begin, BuildContext, Built, Cursor, Entry, Flushed,
+    Args, ArgsError, Argument, Batch, Begin, BuildContext, Built, Cursor, Entry, Flushed,
     FriendlyDuration, Gap, ListenError, Listener, ListenerFactory, OnGap, Secrets, View,
-    write_entry, write_gap,
+    Wants, write_entry, write_gap,
 };
 use written::{Stretch, Written};
 
@@ -31,27 +31,15 @@ impl ListenerFactory for Factory {
     }
 
     fn doc(&self) -> &'static str {
-        "Writes entries as JSON objects, one a line, to the file `to` (mode 0600, as \
-         entries may hold what is private) or, with `to: \"-\"`, to standard output. \
-         `tables` and `ops` choose which: without them it is all entries; with them, \
-         the records of these tables and operators. A line of a log becomes an object \
-         with its `path` and its `text`. Hashes of passwords and tickets \
-         are replaced by \"[redacted]\" unless `secrets: Keep`. A gap becomes a line \
-         with `gap` in it.\n\
-         \n\
-         A file has each line once, also after a crash or a power loss: a line torn at \
-         the end is cut off, and what the last lines (64 MiB of them are looked at) \
-         show to be written is not written again. After the cursor was moved back by \
-         hand, entries that come again are written again. Standard output cannot be \
-         looked at: there a line may come twice after a crash, with the same id.\n\
-         \n\
-         The file may be renamed by others, as logrotate does: it is noticed at the \
-         next flush, and a new one is begun. An entry in the renamed file that was not \
-         settled when the daemon died comes again in the new one.\n\
-         \n\
-         Arguments: `from`, sources; `to`, a file or \"-\"; `tables`, such as \
-         [\"db.user\"]; `ops`, such as [\"rv\"]; `secrets`, `Redact` or `Keep`; \
-         `on_gap`, `Notify` (the default) or `Stop`; `quiet`, a duration (\"5s\")."
+        DOC
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        ARGUMENTS
+    }
+
+    fn limits(&self) -> &'static [&'static str] {
+        LIMITS
     }
 
     fn example(&self) -> &'static str {
@@ -97,6 +85,42 @@ impl ListenerFactory for Factory {
         })
     }
 }
+
+const DOC: &str = "\
+Writes entries as JSON objects, one a line, to a file (mode 0600, as entries may hold what \
+is private) or to standard output. A line of a log becomes an object with its `path` and \
+its `text`, a record of a journal one with its `table` and its `fields`. A gap becomes a \
+line with `gap` in it.\n\
+\n\
+A file has each line once, also after a crash or a power loss: a line torn at the end is \
+cut off, and what the last lines (64 MiB of them are looked at) show to be written is not \
+written again. After the cursor was moved back by hand, entries that come again are \
+written again.\n\
+\n\
+The file may be renamed by others, as logrotate does: it is noticed at the next flush, and \
+a new one is begun.";
+
+const LIMITS: &[&str] = &[
+    "Standard output cannot be looked at: after a crash a line may come twice there, with \
+     the same id.",
+    "An entry in a file that was renamed, and that was not settled when the daemon died, \
+     comes again in the new file.",
+];
+
+const ARGUMENTS: &[Argument] = &[
+    Argument::FROM,
+    Argument::needed(
+        "to",
+        Wants::Path,
+        r#""audit.jsonl""#,
+        "A file, or \"-\" for standard output. No other listener may write to it.",
+    ),
+    arguments::TABLES,
+    arguments::OPS,
+    Argument::SECRETS,
+    Argument::ON_GAP.or("Notify"),
+    Argument::QUIET,
+];
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -36,6 +36,7 @@
 //!   first says something of them.
 
 mod address;
+mod doc;
 mod kept;
 mod link;
 mod mail;
@@ -64,10 +65,9 @@ use run::{Review, Settings};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::OnceLock;
 use tripline_api::{
-    Args, ArgsError, BuildContext, Built, FriendlyDuration, ListenerFactory, ListenerId,
-    OnGap,
+    Args, ArgsError, Argument, BuildContext, Built, FriendlyDuration, ListenerFactory,
+    ListenerId, OnGap,
 };
 
 /// Makes [`Review`]s.
@@ -79,8 +79,15 @@ impl ListenerFactory for Factory {
     }
 
     fn doc(&self) -> &'static str {
-        static DOC: OnceLock<String> = OnceLock::new();
-        DOC.get_or_init(|| format!("{DOC_HEAD}\n\n{}\n\n{DOC_TAIL}", transport::VIA))
+        doc::DOC
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        doc::ARGUMENTS
+    }
+
+    fn limits(&self) -> &'static [&'static str] {
+        doc::LIMITS
     }
 
     fn example(&self) -> &'static str {
@@ -132,45 +139,6 @@ impl ListenerFactory for Factory {
         })
     }
 }
-
-const DOC_HEAD: &str = "\
-The Perforce review daemon without any load on the server: tells users of \
-    submitted changes with files that they review (`Reviews:` of `p4 user`; later lines \
-    override earlier ones, `-` excludes). Who that is and where they get mail is learned \
-    from the journal's own tables, as it changes them. One mail for each change and \
-    address, in which nobody else is named: number, user, client, date, description, jobs \
-    fixed, the first 200 files with revision and action, a link. Its headers \
-    `X-Perforce-Change`, `X-Perforce-User` and `X-Perforce-Client` are for filters.\n\
-    \n\
-    `checkpoint` names the checkpoint of the journal that it begins with, gzipped or not, \
-    or the directory in which the server writes them as `NAME.checkpoint.N` or \
-    `NAME.ckp.N`: with it all users and reviewers are known from the start, and of changes \
-    in it nobody hears. Without it they are known from when the journal first says \
-    something of them. It is read once, and again behind a gap when the directory has the \
-    one that fits.\n\
-    \n\
-    A reviewer who is no user and a group is everybody in that group and its groups. \
-    Service and operator users get no mail, nor does who has no deliverable address: \
-    name@host without a dot in the host is none. `users` has addresses in place of the \
-    server's. Protections are not asked.\n\
-    \n\
-    What was decided is in a database in the state directory before it is sent, so that \
-    neither a kill nor a restart loses a mail; only one that it was killed over between its \
-    acceptance and remembering that is sent again, with the same Message-ID. While the \
-    server is away, mails wait and are tried again. One whose recipient is refused for good \
-    is set aside (`tripline dead list`), and so is one that is put off for `give_up` \
-    (\"1h\") while others get theirs; nobody else waits for it. A refused password or sender, \
-    or a missing STARTTLS, stops the listener. After a person moved the cursor back, mails \
-    come again. Descriptions of pending changes take 64 MiB at most; when one has gone, its \
-    mail has the first 31 characters.";
-
-const DOC_TAIL: &str = "\
-Arguments: `from`, one source; `sender`, an address; `via`, see above; `checkpoint`, a \
-    file or directory; `own_changes`, false to leave out whoever submitted; `users`, \
-    addresses by user ({\"ann\": \"ann@example.com\"}); `exclude`, users who get nothing; \
-    `link`, a URL with {change}, {user} or {client} in it; `zone`, that of dates \
-    (\"Europe/Berlin\"; the system's unless given); `give_up`; `on_gap`, `Notify` (the \
-    default) or `Stop`; `quiet`, a duration (\"5s\").";
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

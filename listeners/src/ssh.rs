@@ -84,6 +84,11 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Unless configured.
+    pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+    /// Unless configured.
+    pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
     /// With everything left to its default.
     pub(crate) fn new(address: Address) -> Self {
         Self {
@@ -94,8 +99,8 @@ impl Settings {
             agent: None,
             config: None,
             program: PathBuf::from("ssh"),
-            connect_timeout: Duration::from_secs(10),
-            answer_timeout: Duration::from_secs(30),
+            connect_timeout: Self::CONNECT_TIMEOUT,
+            answer_timeout: Self::ANSWER_TIMEOUT,
             keepalive: Duration::from_secs(15),
         }
     }

@@ -34,6 +34,7 @@
 
 mod agenda;
 mod args;
+mod argument;
 mod backup;
 mod batch;
 mod cursor;
@@ -49,6 +50,7 @@ mod store;
 
 pub use agenda::{Agenda, Bell};
 pub use args::{Args, ArgsError, FriendlyDuration};
+pub use argument::{Argument, Form, Has, UnlessGiven, Wants};
 pub use backup::{Backup, Compared, Difference, Seeded, Seeding, Tell, Told, Verifying};
 pub use batch::{Batch, Entries, Entry, LogFile, Mark, Span, View};
 pub use cursor::{Cursor, Digest, Proof};

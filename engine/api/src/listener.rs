@@ -1,7 +1,8 @@
 //! What takes entries, and how it is made.
 
 use crate::{
-    Agenda, Args, ArgsError, Backup, Cursor, Entry, Gap, Letter, Rejected, SourceId, View,
+    Agenda, Args, ArgsError, Argument, Backup, Cursor, Entry, Gap, Letter, Rejected,
+    SourceId, View,
 };
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -216,11 +217,22 @@ pub trait ListenerFactory: Sync {
     /// The word in the configuration: `Mirror`.
     fn name(&self) -> &'static str;
 
-    /// What it does, in a few sentences, for people who write configurations.
+    /// What it does, in a few paragraphs, for people who write configurations: an empty
+    /// line stands between them, and what is indented by four stays as it is.
     fn doc(&self) -> &'static str;
 
     /// A whole example, as it stands in a configuration. Tests build it.
     fn example(&self) -> &'static str;
+
+    /// Its arguments, in the order of the struct that reads them. The reference is made
+    /// of them, and [`Argument::differences`] tells when one was forgotten.
+    fn arguments(&self) -> &'static [Argument];
+
+    /// What it does not promise, one thing each, in sentences: what people take it for
+    /// and should not.
+    fn limits(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// Reads the arguments and builds the listener. Called once, at start;
     /// `tripline check` calls it too, so it must not write or connect.

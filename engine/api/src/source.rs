@@ -1,6 +1,8 @@
 //! What is followed, and how it is read.
 
-use crate::{Args, ArgsError, Batch, BuildContext, Cursor, Gap, LineTime, SourceId};
+use crate::{
+    Args, ArgsError, Argument, Batch, BuildContext, Cursor, Gap, LineTime, SourceId,
+};
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -120,6 +122,16 @@ pub trait SourceFactory: Sync {
 
     /// A whole example, as it stands in a configuration. Tests build it.
     fn example(&self) -> &'static str;
+
+    /// Its arguments, in the order of the struct that reads them. The reference is made
+    /// of them, and [`Argument::differences`] tells when one was forgotten.
+    fn arguments(&self) -> &'static [Argument];
+
+    /// What it does not promise, one thing each, in sentences: what people take it for
+    /// and should not.
+    fn limits(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// Reads the arguments and builds the source. Touches no file: a source
     /// that is not there yet is no error.

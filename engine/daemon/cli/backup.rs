@@ -15,16 +15,17 @@ pub(crate) enum BackupCommand {
 /// Arguments of `tripline backup seed`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-The newest whole checkpoint beside the source's journals is copied to the standby,
-byte for byte, read back, and named only then; with `archives`, the versioned files
-that it names, too. Broken off, it goes on where it was the next time. Nothing that
-is there and is something else is overwritten. The listener then begins with the
-journal behind the checkpoint, unless it can go on where the standby is; the
-journals themselves are copied by `tripline run`.
+The newest whole checkpoint beside the source's journals is copied to the
+standby, byte for byte, and read back; only then it gets its name. With
+`archives`, the versioned files that it names are copied too. When it was broken
+off, it goes on where it was the next time. A file that is there and is another
+one is never overwritten. The listener then begins with the journal behind the
+checkpoint, unless it can go on where the standby is; the journals themselves are
+copied by `tripline run`.
 
 With `replay`, nothing is applied before a person has restored the checkpoint on
-the standby, and says with --restored which one it was. Until then it stays the one,
-and a newer checkpoint is only copied. The daemon must not be running.
+the standby, and says with --restored which one it was. Until then a newer
+checkpoint is only copied. The daemon must not be running.
 
 Examples:
   tripline backup seed tripline.ron
@@ -42,13 +43,14 @@ pub(crate) struct SeedArgs {
 /// Arguments of `tripline backup verify`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Copies of journals are compared with the source's, and older ones and checkpoints
-with their checksums. No journal may be missing, and without `replay` there must be
-a checkpoint to restore before them. With `archives`, every revision that the checkpoint and the
-journals behind it name is looked for on the standby, and its content compared with
-size and digest of its row; what no row has a digest of is counted as unchecked.
-All is read, nothing is changed, and the daemon may run; what it brings meanwhile
-may be counted as missing. What is to be compared is kept in a file below TMPDIR.
+Copies of journals are compared with the source's, and older ones and
+checkpoints with their checksums. No journal may be missing, and without `replay`
+there must be a checkpoint to restore before them. With `archives`, every revision
+that the checkpoint and the journals behind it name is looked for on the standby,
+and its content compared with size and digest of its row; what no row has a digest
+of is counted as unchecked. All is read, nothing is changed, and the daemon may
+run; what it brings meanwhile may be counted as missing. What is to be compared is
+kept in a file below TMPDIR.
 
 Exits with 0 when everything is there and as it should be, 1 when not, 2 when it
 could not be compared.

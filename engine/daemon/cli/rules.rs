@@ -9,9 +9,9 @@ use tripline_api::SourceId;
 /// Arguments of `tripline explain`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-LINE is one line, several, or `-` for standard input: lines of a log, or records of
-a journal, which begin with `@`. Of several lines each is shown to the rules after
-the one before it, so what counts goes on counting. Nothing is done, and nothing that
+LINE is one line, several, or `-` for standard input: lines of a log, or records
+of a journal, which begin with `@`. Several lines are shown to the rules one after
+the other, so rules that count go on counting. Nothing is done, and nothing that
 the running daemon has counted is known here.
 
 Examples:
@@ -39,9 +39,10 @@ pub(crate) struct ExplainArgs {
 /// Arguments of `tripline new`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Writes a file with a rule for lines like this one, and its test, to standard output.
-Addresses, numbers, paths and users become patterns and captures, the rest stays as it
-is. Of a record of a journal it is a rule for its table. It is something to begin with: say what it should do, and to whom.
+Writes a file with a rule for lines like this one, and its test, to standard
+output. Addresses, numbers, paths and users become patterns and captures, the rest
+stays as it is. For a record of a journal it is a rule for its table. It is
+something to begin with: say what it should do, and to whom.
 
 Examples:
   tripline new 'Nov 20 21:14:03 www sshd[99]: Failed password for bob from 192.0.2.1'
@@ -59,13 +60,13 @@ pub(crate) struct NewArgs {
 /// Arguments of `tripline replay`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-The clock goes by the times that lines and transactions carry, over all files together;
-what is due in between happens in between. Files may be compressed. A journal is known by
-its content, and a log belongs to the source that would follow it by its name, unless
---source says which.
+The clock goes by the times that lines and transactions carry, over all files
+together; what is due in between happens in between. Files may be compressed. A
+journal is known by its content, and a log belongs to the source that would follow
+it by its name, unless --source says which.
 
-What would be done is counted, and is taken to go well: no program runs, nothing is sent,
-and nothing that the daemon has counted is known here or changed.
+What would be done is counted, and is taken to go well: no program runs, nothing
+is sent, and nothing that the daemon has counted is known here or changed.
 
 Examples:
   tripline replay tripline.ron --dry-run /var/log/auth.log.2.gz /var/log/auth.log.1
@@ -77,12 +78,12 @@ pub(crate) struct ReplayArgs {
     /// Old logs and journals, in any order.
     #[arg(required = true, value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// Do nothing of what the rules say. To be given each time, because what a rule did to
-    /// old lines would be done now: blocked, mailed, deleted.
+    /// Do nothing of what the rules say. It has to be given: what a rule says about old
+    /// lines is not to be done now.
     #[arg(long, required = true)]
     pub(crate) dry_run: bool,
     /// Replay these rules too, files or directories of *.ron, and show which firings only
-    /// one of both has. They are the old ones, those of the configuration the new.
+    /// one of the two sets has. These are the old ones, those of the configuration the new.
     #[arg(long, num_args = 1, value_name = "RULES")]
     pub(crate) diff_with: Vec<PathBuf>,
     /// Only what happened at or after this time, such as 2026-11-19 or

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tripline_api::{Args, ArgsError};
+use tripline_api::{Args, ArgsError, Argument, Wants};
 use tripline_diagnose::{Block, Diagnostic, Node, Outline, Shape, SourceFile};
 use tripline_relay::key::SharedKey;
 use tripline_relay::receive::{Certificates, Peer, Settings};
@@ -47,7 +47,85 @@ struct WrittenTls {
     ca: PathBuf,
 }
 
-const EXAMPLE: &str = "(listen: \"0.0.0.0:6515\", to: \"received\", state: \"state\", \
+/// The same, as it is described.
+pub(crate) const ARGUMENTS: &[Argument] = &[
+    Argument::needed(
+        "listen",
+        Wants::Text,
+        r#""0.0.0.0:6515""#,
+        "The address and port where senders call.",
+    ),
+    Argument::needed(
+        "to",
+        Wants::Path,
+        r#""received""#,
+        "The directory of the files: \"PEER/SOURCE/...\".",
+    ),
+    Argument::needed(
+        "state",
+        Wants::Path,
+        r#""receiver-state""#,
+        "A directory of its own, not in `to` and on a local disk: what was received.",
+    ),
+    Argument::optional(
+        "peers",
+        Wants::Blocks(PEER),
+        r#"{"web1": (shared_key: "web1.key"), "web2": ()}"#,
+        "Who may send. Not needed where `listen` is an address of this machine alone, such \
+         as \"127.0.0.1:6515\".",
+    ),
+    Argument::optional(
+        "tls",
+        Wants::Block(TLS),
+        r#"(certificate: "server.pem", key: "server.key", ca: "ca.pem")"#,
+        "For peers without a shared key: they prove themselves by a certificate with their \
+         name among its DNS names.",
+    ),
+    Argument::optional(
+        "connections_max",
+        Wants::Number(1, Settings::CONNECTIONS_MAX as u64),
+        "16",
+        "At most so many senders at the same time.",
+    )
+    .or_number(CONNECTIONS as u64),
+];
+
+const PEER: &[Argument] = &[Argument::optional(
+    "shared_key",
+    Wants::Path,
+    r#""web1.key""#,
+    "A file of mode 0600 with 64 hexadecimal digits (`openssl rand -hex 32`), the same as \
+     the sender's and another for each peer. Unless given it needs a certificate.",
+)];
+
+const TLS: &[Argument] = &[
+    Argument::needed("certificate", Wants::Path, r#""server.pem""#, "Ours (PEM)."),
+    Argument::needed(
+        "key",
+        Wants::Path,
+        r#""server.key""#,
+        "Its key (PEM), readable by nobody but its owner.",
+    ),
+    Argument::needed(
+        "ca",
+        Wants::Path,
+        r#""ca.pem""#,
+        "Who must have signed those of the peers (PEM).",
+    ),
+];
+
+/// What a receiver does not promise.
+pub(crate) const LIMITS: &[&str] = &[
+    "Nobody else may write to its files; let them be rotated by renaming. A line that was \
+     partly written at that moment goes on in the next file.",
+    "A line feed is added behind a line that has none and is followed by another in the same \
+     file, and noted.",
+    "When its state is lost or brought back from a backup, or a file was rotated **and \
+     compressed** or moved elsewhere (`olddir`) before a receiver that was killed is there \
+     again, up to 32 MiB a sender may come twice.",
+];
+
+pub(crate) const EXAMPLE: &str = "(listen: \"0.0.0.0:6515\", to: \"received\", state: \"state\", \
                        peers: {\"web1\": (shared_key: \"web1.key\")})";
 const CONNECTIONS: usize = 128;
 
@@ -240,4 +318,16 @@ fn warnings(
         warn("tls", format!("no certificate can be shown: {why}"));
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_arguments_are_described() {
+        let build = |args: &Args<'_>| args.parse::<Written>().err();
+        let differences = Argument::differences(ARGUMENTS, &build);
+        assert!(differences.is_empty(), "{differences:#?}");
+    }
 }

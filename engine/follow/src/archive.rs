@@ -130,12 +130,19 @@ pub struct Limits {
     pub window_bytes_max: u64,
 }
 
+impl Limits {
+    /// [`ratio_max`](Self::ratio_max) by default.
+    pub const RATIO_MAX: u64 = 1000;
+    /// [`bytes_max`](Self::bytes_max) by default: 1 TiB.
+    pub const BYTES_MAX: u64 = 1 << 40;
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            ratio_max: 1000,
+            ratio_max: Self::RATIO_MAX,
             ratio_free_bytes: 1 << 30,
-            bytes_max: 1 << 40,
+            bytes_max: Self::BYTES_MAX,
             window_bytes_max: 128 << 20,
         }
     }

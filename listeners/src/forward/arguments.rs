@@ -54,29 +54,29 @@ fn own_name() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
-const TIMEOUT_MIN: Duration = Duration::from_millis(10);
-const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const TIMEOUT_MIN: Duration = Duration::from_millis(10);
+pub(super) const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 /// The longest message unless configured, in bytes: receivers take that as they
 /// are installed.
 const MESSAGE_BYTES: usize = 8192;
 /// As much as may be configured.
-const MESSAGE_MAX: usize = 1024 * 1024;
+pub(super) const MESSAGE_MAX: usize = 1024 * 1024;
 /// The same for datagrams: what every receiver should take.
 const DATAGRAM_BYTES: usize = 2048;
 /// A little less than the network can carry.
 const DATAGRAM_MAX: usize = 65_000;
 /// Datagrams a second unless configured.
-const PER_SECOND: u32 = 10_000;
-const PER_SECOND_MIN: u32 = 100;
-const PER_SECOND_MAX: u32 = 10_000_000;
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const PER_SECOND: u32 = 10_000;
+pub(super) const PER_SECOND_MIN: u32 = 100;
+pub(super) const PER_SECOND_MAX: u32 = 10_000_000;
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const HEADERS_MAX: usize = 32;
 /// Of a request, unless configured.
-const BODY_BYTES: usize = 1024 * 1024;
-const BODY_MIN: usize = 1024;
-const BODY_MAX: usize = 64 * 1024 * 1024;
+pub(super) const BODY_BYTES: usize = 1024 * 1024;
+pub(super) const BODY_MIN: usize = 1024;
+pub(super) const BODY_MAX: usize = 64 * 1024 * 1024;
 
 impl Arguments {
     /// Checks that nothing is configured that the format or the target has not.

@@ -18,7 +18,7 @@ use tripline_api::{Entry, Gap, Secrets, write_entry};
 
 /// What `enterprise` is unless configured: the number that RFC 5612 sets aside
 /// for examples.
-const ENTERPRISE: u32 = 32473;
+pub(super) const ENTERPRISE: u32 = 32473;
 /// The longest names, in bytes: those of RFC 5424.
 const HOST_MAX: usize = 255;
 const APP_MAX: usize = 48;

@@ -7,7 +7,9 @@ use super::smtp::{Cancel, Goodbye, Login, Server, Smtp, Tls};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
-use tripline_api::{ArgsError, BuildContext, FriendlyDuration, ListenError};
+use tripline_api::{
+    ArgsError, Argument, BuildContext, Form, FriendlyDuration, ListenError, Wants,
+};
 
 /// How mails are sent, as it is written: the argument `via`.
 #[derive(Debug, Deserialize)]
@@ -50,20 +52,117 @@ pub(crate) enum StartTls {
     Never,
 }
 
-/// How `via` is written, for the `doc` of listeners that have it.
-pub(crate) const VIA: &str = "\
-`via: Smtp(server: \"smtp://mail.example.com:587\")` speaks to a server, or relay: \
-    `smtps://` begins with TLS (port 465 unless given), `smtp://` (port 25 unless given) \
-    goes over to TLS by STARTTLS, and nothing is sent when the server does not offer that. \
-    With a server on this machine (localhost, 127.0.0.1, ::1), or with `starttls: Never`, \
-    all goes in clear. Further fields: `user` and `password_file`, a file that only its \
-    owner may read (never in clear to another machine); `ca_file`, certificates (PEM) to \
-    trust instead of the system's; `server_name`, the name in the server's certificate \
-    when it is not the host's; `hello`, what we call ourselves (the name of this machine); \
-    `timeout`, for each answer (\"1m\", and ten times that for the last).\n\
-    `via: Sendmail()` hands mails to `/usr/sbin/sendmail -oi`, behind which \
-    `-f sender -- recipients` is put; another `program: [\"/path\", \"-argument\"]` may be \
-    given, and a `timeout` (\"1m\"). No shell is involved.";
+/// `via`, as it is described.
+pub(crate) const VIA: Argument = Argument::needed(
+    "via",
+    Wants::OneOf(&[
+        Form::with(
+            "Smtp",
+            SMTP,
+            "Speaks to a server, or relay. `smtp://` goes over to TLS by STARTTLS, and \
+             nothing is sent when the server does not offer that; `smtps://` begins with \
+             TLS. With a server on this machine (localhost, 127.0.0.1, ::1) all goes in \
+             clear.",
+        ),
+        Form::with(
+            "Sendmail",
+            SENDMAIL_ARGUMENTS,
+            "Hands mails to a program of this machine. No shell is involved.",
+        ),
+    ]),
+    r#"Smtp(server: "smtp://mail.example.com:587")"#,
+    "How mails are sent.",
+);
+
+/// `give_up`, as it is described.
+pub(crate) const GIVE_UP_ARGUMENT: Argument = Argument::optional(
+    "give_up",
+    Wants::Duration(GIVE_UP_MIN, GIVE_UP_MAX),
+    r#""4h""#,
+    "A recipient that is put off for so long while others get their mail is set aside.",
+)
+.or_duration(GIVE_UP);
+
+/// `sender`, as it is described.
+pub(crate) const SENDER: Argument = Argument::needed(
+    "sender",
+    Wants::Text,
+    r#""Tripline <tripline@example.com>""#,
+    "The address that mails come from.",
+);
+
+const SMTP: &[Argument] = &[
+    Argument::needed(
+        "server",
+        Wants::Text,
+        r#""smtps://mail.example.com""#,
+        "The server: \"smtp://host\", at port 25, or \"smtps://host\", at 465; another port \
+         stands behind it, `:587`.",
+    ),
+    Argument::optional(
+        "starttls",
+        Wants::OneOf(&[
+            Form::word("Required", "nothing is said before TLS has begun"),
+            Form::word("Never", "all goes in clear"),
+        ]),
+        "Never",
+        "What \"smtp://\" does about TLS; `Required` unless given, but for a server on this \
+         machine.",
+    ),
+    Argument::optional(
+        "user",
+        Wants::Text,
+        r#""tripline""#,
+        "Whom to log in as; never in clear to another machine.",
+    ),
+    Argument::optional(
+        "password_file",
+        Wants::Path,
+        r#""smtp.password""#,
+        "With `user`: a file with nothing but the password, which only its owner may read.",
+    ),
+    Argument::optional(
+        "ca_file",
+        Wants::Path,
+        r#""ca.pem""#,
+        "Certificates (PEM) to trust instead of the system's.",
+    ),
+    Argument::optional(
+        "server_name",
+        Wants::Text,
+        r#""mx.example.com""#,
+        "The name in the server's certificate, when it is not the host's.",
+    ),
+    Argument::optional(
+        "hello",
+        Wants::Text,
+        r#""www.example.com""#,
+        "What we call ourselves; this machine's name unless given.",
+    ),
+    TIMEOUT_ARGUMENT.with_doc(
+        "How long the server may take for an answer; ten times that for the last one.",
+    ),
+];
+
+const SENDMAIL_ARGUMENTS: &[Argument] = &[
+    Argument::optional(
+        "program",
+        Wants::Texts,
+        r#"["/usr/bin/msmtp", "-oi"]"#,
+        "The path of a program and its first arguments, behind which `-f sender -- \
+         recipients` is put.",
+    )
+    .or(r#"["/usr/sbin/sendmail", "-oi"]"#),
+    TIMEOUT_ARGUMENT,
+];
+
+const TIMEOUT_ARGUMENT: Argument = Argument::optional(
+    "timeout",
+    Wants::Duration(TIMEOUT_MIN, TIMEOUT_MAX),
+    r#""2m""#,
+    "How long the program may take.",
+)
+.or_duration(TIMEOUT);
 
 const TIMEOUT: Duration = Duration::from_secs(60);
 const TIMEOUT_MIN: Duration = Duration::from_millis(10);

@@ -12,6 +12,7 @@
 
 mod catalog;
 mod decide;
+mod doc;
 mod framer;
 mod gaps;
 mod locate;
@@ -30,8 +31,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 use tripline_api::{
-    Args, ArgsError, Behind, BuildContext, Cursor, FriendlyDuration, Left, NextToGo,
-    Place, Reader, Settled, Source, SourceError, SourceFactory, SourceId, Start,
+    Args, ArgsError, Argument, Behind, BuildContext, Cursor, FriendlyDuration, Left,
+    NextToGo, Place, Reader, Settled, Source, SourceError, SourceFactory, SourceId,
+    Start,
 };
 
 /// Makes `Journal` sources.
@@ -69,14 +71,15 @@ impl SourceFactory for JournalFactory {
     }
 
     fn doc(&self) -> &'static str {
-        "Follows a Perforce journal: the live file at `path`, and the rotated ones in \
-         its folder and in the `rotated` folders, plain or .gz, in the order of the \
-         numbers inside them.\n\
-         `start` says where to begin when there is no cursor yet: `Oldest` (the \
-         default), `Now`, `Journal(N)`, or `Checkpoint(N)`, the last checkpoint \
-         recovered on a standby. A journal that seems missing while a file that may be \
-         it is still being written is waited for `gap_after` (\"10s\") before the gap \
-         is announced. Records longer than `record_bytes_max` (67108864) are cut."
+        doc::DOC
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        doc::ARGUMENTS
+    }
+
+    fn limits(&self) -> &'static [&'static str] {
+        doc::LIMITS
     }
 
     fn example(&self) -> &'static str {
@@ -93,11 +96,10 @@ impl SourceFactory for JournalFactory {
             ArgsError::new("a source's name has letters, digits, _ - .")
         })?;
         let record_bytes_max = args.record_bytes_max.unwrap_or(framer::RECORD_BYTES_MAX);
-        if !(framer::BLOCK_BYTES..=1 << 30).contains(&record_bytes_max) {
+        if !(framer::BLOCK_BYTES..=RECORD_BYTES_MOST).contains(&record_bytes_max) {
             return Err(ArgsError::new(format!(
-                "record_bytes_max must lie between {} and {}",
-                framer::BLOCK_BYTES,
-                1 << 30
+                "`record_bytes_max` must lie between {} and {RECORD_BYTES_MOST}",
+                framer::BLOCK_BYTES
             )));
         }
         let live = context.path(&args.path);
@@ -116,6 +118,8 @@ impl SourceFactory for JournalFactory {
 }
 
 /// How long a file that may be the wanted one is waited for, unless configured.
+/// The longest record that may be configured, in bytes: 1 GiB.
+const RECORD_BYTES_MOST: usize = 1 << 30;
 const GAP_AFTER: Duration = Duration::from_secs(10);
 
 /// A followed journal.

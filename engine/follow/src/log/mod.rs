@@ -27,6 +27,7 @@
 //!   log is gone is only said when a new one comes to its path.
 
 mod decide;
+mod doc;
 mod examine;
 mod family;
 mod feeds;

@@ -1,5 +1,6 @@
 //! The source as the configuration builds it.
 
+use super::doc;
 use super::join::Join;
 use super::lines::LineRules;
 use super::links::Targets;
@@ -20,8 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tripline_api::{
-    Args, ArgsError, Behind, BuildContext, FriendlyDuration, LineTime, Reader, Settled,
-    Source, SourceError, SourceFactory, SourceId, Start, TimeFormat,
+    Args, ArgsError, Argument, Behind, BuildContext, FriendlyDuration, LineTime, Reader,
+    Settled, Source, SourceError, SourceFactory, SourceId, Start, TimeFormat,
 };
 
 /// Makes `Log` sources.
@@ -32,9 +33,11 @@ pub static FACTORY: LogFactory = LogFactory;
 pub struct LogFactory;
 
 /// How long an entry of several lines waits for more, unless configured.
-const JOIN_WAIT: Duration = Duration::from_secs(1);
+pub(super) const JOIN_WAIT: Duration = Duration::from_secs(1);
+/// The longest line, unless configured: 1 MiB.
+pub(super) const LINE_BYTES: usize = 1 << 20;
 /// How much of a deleted file is read to its end, unless configured: 1 GiB.
-const HELD_BYTES_MAX: u64 = 1 << 30;
+pub(super) const HELD_BYTES_MAX: u64 = 1 << 30;
 /// How many files a reader keeps open at most: what is at rest is opened again
 /// when something is written to it.
 const OPENED_MAX: u64 = 512;
@@ -83,25 +86,15 @@ impl SourceFactory for LogFactory {
     }
 
     fn doc(&self) -> &'static str {
-        "Follows log files: those at `paths`, which may have *, ?, [a-z], {a,b} and ** \
-         (any number of directories), but not those that `exclude` matches. New files \
-         are picked up when they appear. Rotated files beside a log (`.1`, dates, \
-         compressed or not) are found by their names, recognised by their content and \
-         read in order; `rotated` names other folders in which they are kept. A file \
-         that is called like a rotated one is a log of its own only where `paths` names \
-         it without wildcards.\n\
-         `start` says where to begin with what is there at the very first start: \
-         `Oldest` (the default) with the oldest rotated file, `Now` behind everything. \
-         Lines longer than `line_bytes_max` (1048576) are cut. `join: Indent` makes \
-         one entry of a line and the indented ones behind it, `join: Start(\"REGEX\")` \
-         of a line that matches and those behind it that do not; such an entry waits \
-         `join_wait` (\"1s\") for more. A line without its end is waited for; with \
-         `partial_after: \"5s\"` it is shown before that, marked as incomplete. \
-         `time: Syslog` or `time: Iso` reads the time that a line carries, in the \
-         `zone` (\"Europe/Berlin\") where the line names none. Of a file that is \
-         deleted before it was read, `on_deleted: Drain` (the default) reads the rest, \
-         up to `held_bytes_max` (1 GiB), `Release` gives it up. Compressed files may \
-         have up to `archive_bytes_max` bytes and `archive_ratio_max` times their size."
+        doc::DOC
+    }
+
+    fn arguments(&self) -> &'static [Argument] {
+        doc::ARGUMENTS
+    }
+
+    fn limits(&self) -> &'static [&'static str] {
+        doc::LIMITS
     }
 
     fn example(&self) -> &'static str {
@@ -145,11 +138,11 @@ impl LogFactory {
 }
 
 fn settings(id: SourceId, args: LogArgs) -> Result<Settings, ArgsError> {
-    let line_bytes_max = args.line_bytes_max.unwrap_or(1 << 20);
+    let line_bytes_max = args.line_bytes_max.unwrap_or(LINE_BYTES);
     if !(1..=LineRules::LINE_BYTES_MAX).contains(&line_bytes_max) {
         let most = LineRules::LINE_BYTES_MAX;
         return Err(ArgsError::new(format!(
-            "line_bytes_max must lie between 1 and {most}"
+            "`line_bytes_max` must lie between 1 and {most}"
         )));
     }
     let join = match args.join {
