@@ -284,7 +284,7 @@ fn of_alone(alone: &Alone) -> Left {
     let parts = alone.play.machine.parts().unwrap();
     let parts = parts.into_iter().filter(|part| is_compared(&part.name));
     let part = |it: tripline_rules::evaluate::Part| {
-        (it.name, serde_json::from_slice(&it.bytes).unwrap())
+        (it.name, serde_json::from_slice(&it.bytes.unwrap()).unwrap())
     };
     Left { tasks, parts: parts.map(part).collect() }
 }
