@@ -332,7 +332,7 @@ proptest! {
     #[test]
     fn whatever_was_kept_no_panic(
         before in steps(),
-        which in prop::collection::vec((any::<prop::sample::Index>(), any::<usize>(), other()), 1..6),
+        which in prop::collection::vec((any::<prop::sample::Index>(), any::<usize>(), other()), 0..6),
         wrong in prop::collection::vec(wrong(), 0..3),
         number in prop_oneof![9 => 0..40_u64, 1 => any::<u64>()],
         is_other in any::<bool>(),
