@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::option;
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 use tripline_api::{LineTime, Place, TimeFormat};
 use tripline_rules::evaluate::{
@@ -39,11 +40,21 @@ const RULES: &str = r#"(
      do: [Emit(kind: "t", fields: {"t": "{{ last.task.reason }}"})]),
   ])"#;
 
-static SET: LazyLock<Arc<RuleSet>> = LazyLock::new(|| {
-    let loaded = load(&[SourceFile::new("a.ron", RULES)], &Known::default());
+static SET: LazyLock<Arc<RuleSet>> = LazyLock::new(|| set(RULES));
+
+/// Of these some mean something else, and one is gone.
+static OTHER: LazyLock<Arc<RuleSet>> = LazyLock::new(|| {
+    set(&RULES
+        .replace("Count(of: 3", "Count(of: 4")
+        .replace("Digest(every: \"1m\"", "Digest(every: \"2m\"")
+        .replace("name: \"pair\"", "name: \"two\""))
+});
+
+fn set(text: &str) -> Arc<RuleSet> {
+    let loaded = load(&[SourceFile::new("a.ron", text)], &Known::default());
     let said: Vec<_> = loaded.diagnostics.iter().map(|it| it.message.clone()).collect();
     Arc::new(loaded.set.unwrap_or_else(|| panic!("{said:#?}")))
-});
+}
 
 /// Every third action fails, every third is under way for ever.
 #[derive(Default)]
@@ -143,9 +154,13 @@ struct Stage {
 
 impl Stage {
     fn new() -> Self {
+        Self::with(&SET)
+    }
+
+    fn with(set: &Arc<RuleSet>) -> Self {
         let now = Timestamp::from_second(1_767_614_400).unwrap();
-        let machine = Machine::new(Arc::clone(&SET), now);
-        let play = Play::new(machine, Runs::new(Arc::clone(&SET)));
+        let machine = Machine::new(Arc::clone(set), now);
+        let play = Play::new(machine, Runs::new(Arc::clone(set)));
         Self { play, gather: Gather::default(), with: Fickle::default(), now, offset: 0 }
     }
 
@@ -239,6 +254,55 @@ fn other() -> impl Strategy<Value = Value> {
     ]
 }
 
+/// What may be wrong with parts besides what they say.
+#[derive(Clone, Debug)]
+enum Wrong {
+    /// It is there twice.
+    Twice(prop::sample::Index),
+    /// It is not there.
+    Missing(prop::sample::Index),
+    /// It has the name of another.
+    Named(prop::sample::Index, prop::sample::Index),
+    /// It is said of another rule, or of another part of one.
+    Of(prop::sample::Index, &'static str, &'static str),
+    /// It is called so.
+    Called(prop::sample::Index, &'static str),
+}
+
+fn wrong() -> impl Strategy<Value = Wrong> {
+    let index = any::<prop::sample::Index>;
+    let words = vec!["count", "pair", "absent", "digest", "settle", "limit", "task", "x"];
+    let word = move || prop::sample::select(words.clone());
+    let names = vec!["key/", "key/[", "key/0", "key/[\"count\",\"count\",[]]", "rule/"];
+    prop_oneof![
+        index().prop_map(Wrong::Twice),
+        index().prop_map(Wrong::Missing),
+        (index(), index()).prop_map(|(one, other)| Wrong::Named(one, other)),
+        (index(), word(), word()).prop_map(|(at, from, to)| Wrong::Of(at, from, to)),
+        (index(), prop::sample::select(names))
+            .prop_map(|(at, name)| Wrong::Called(at, name)),
+    ]
+}
+
+impl Wrong {
+    fn put(&self, parts: &mut Vec<Part>) {
+        match self {
+            _ if parts.is_empty() => {}
+            Self::Twice(at) => parts.push(at.get(parts).clone()),
+            Self::Missing(at) => drop(parts.remove(at.index(parts.len()))),
+            Self::Named(one, other) => {
+                let name = other.get(parts).name.clone();
+                one.get_mut(parts).name = name;
+            }
+            Self::Of(at, from, to) => {
+                let part = at.get_mut(parts);
+                part.name = part.name.replacen(from, to, 1);
+            }
+            Self::Called(at, name) => at.get_mut(parts).name = (*name).to_owned(),
+        }
+    }
+}
+
 /// Other values in the places of some; sometimes other bytes.
 fn spoil(bytes: &[u8], changes: &[(usize, Value)]) -> Vec<u8> {
     // What was spoiled before may be too deep to be read.
@@ -268,8 +332,10 @@ proptest! {
     #[test]
     fn whatever_was_kept_no_panic(
         before in steps(),
-        which in prop::collection::vec((any::<prop::sample::Index>(), any::<usize>(), other()), 1..6),
+        which in prop::collection::vec((any::<prop::sample::Index>(), any::<usize>(), other()), 0..6),
+        wrong in prop::collection::vec(wrong(), 0..3),
         number in prop_oneof![9 => 0..40_u64, 1 => any::<u64>()],
+        is_other in any::<bool>(),
         after in steps(),
     ) {
         let mut stage = Stage::new();
@@ -279,7 +345,7 @@ proptest! {
         for (index, place, other) in which {
             let at = index.index(parts.len() + runs.len());
             let bytes = match parts.get_mut(at) {
-                Some(part) => &mut part.bytes,
+                Some(part) => part.bytes.as_mut().unwrap(),
                 None => {
                     let at = at - parts.len();
                     runs[at].0 = number;
@@ -288,27 +354,52 @@ proptest! {
             };
             *bytes = spoil(bytes, &[(place, other)]);
         }
-        let mut stage = Stage::new();
+        wrong.iter().for_each(|it| it.put(&mut parts));
+        let set = if is_other { &OTHER } else { &SET };
+        let mut stage = Stage::with(set);
         stage.now = now;
+        let mut names: BTreeSet<String> = BTreeSet::new();
         if let Err(error) = stage.play.machine.restore(&parts) {
             let said = error.to_string();
             prop_assert!(said.contains("cannot be read") && said.len() > 60, "{said}");
+        } else {
+            names.extend(parts.into_iter().map(|part| part.name));
         }
         let runs = runs.iter().map(|(number, run)| (*number, &run[..]));
         if let Err(error) = stage.play.runs.restore(runs) {
             prop_assert!(error.to_string().contains("cannot be read"), "{error}");
         }
         after.iter().for_each(|step| stage.take(step));
-        stage.written();
+        // What is in the store then is what it remembers, and nothing else.
+        let touched = stage.play.machine.take_touched().unwrap();
+        let count = touched.len();
+        let changed: BTreeSet<_> = touched.iter().map(|part| part.name.clone()).collect();
+        prop_assert_eq!(changed.len(), count, "{:?}", touched);
+        for part in touched {
+            match part.bytes {
+                Some(_) => _ = names.insert(part.name),
+                None => prop_assert!(names.remove(&part.name), "{}", part.name),
+            }
+        }
+        let (parts, _) = stage.written();
+        let there: BTreeSet<_> = parts.into_iter().map(|part| part.name).collect();
+        let unknown: Vec<_> = names.difference(&there).collect();
+        prop_assert!(unknown.is_empty(), "{:?}", unknown);
+        let unwritten: Vec<_> = there.difference(&names).collect();
+        let is_key = unwritten.iter().any(|name| name.starts_with("key/"));
+        prop_assert!(!is_key, "{:?}", unwritten);
     }
 
     #[test]
     fn any_bytes_are_no_memory(
-        name in prop::sample::select(vec!["clock", "flags", "rule/pair", "descriptions/p4", "x", ""]),
+        name in prop::sample::select(vec![
+            "clock", "flags", "rule/pair", "descriptions/p4", "x", "", "key/", "key/0",
+            "key/[\"pair\",\"pair\",[\"a\"]]", "key/[\"gone\",\"pair\",[]]",
+        ]),
         bytes in prop::collection::vec(any::<u8>(), 0..60),
     ) {
         let mut stage = Stage::new();
-        let part = Part { name: name.to_owned(), bytes: bytes.clone() };
+        let part = Part { name: name.to_owned(), bytes: Some(bytes.clone()) };
         let before = stage.play.machine.parts().unwrap();
         if stage.play.machine.restore(&[part]).is_err() {
             prop_assert_eq!(stage.play.machine.parts().unwrap(), before, "nothing changed");

@@ -47,8 +47,6 @@ pub struct Rules {
     crew: Arc<Crew>,
     /// From the moment on that something was remembered.
     workers: Option<Workers>,
-    /// Rules that are not there any more, until they are forgotten.
-    forgotten: Vec<String>,
     /// No action is to start any more.
     is_winding_down: bool,
     /// What is remembered could not be written.
@@ -99,7 +97,6 @@ impl Rules {
             hands: setup.hands,
             crew: setup.crew,
             workers: None,
-            forgotten: Vec::new(),
             is_winding_down: false,
             broken: None,
         }
@@ -218,9 +215,9 @@ impl Agenda for Rules {
                 continue;
             }
             let number = kept.name.strip_prefix(RUN).map(str::parse);
-            let bytes = kept.value.unwrap_or_default();
+            let bytes = kept.value;
             match number {
-                Some(Ok(number)) => runs.push((number, bytes)),
+                Some(Ok(number)) => runs.push((number, bytes.unwrap_or_default())),
                 Some(Err(_)) => return Err(stop(format!("{} is no run", kept.name))),
                 None => parts.push(Part { name: kept.name, bytes }),
             }
@@ -240,7 +237,6 @@ impl Agenda for Rules {
                  ({gone})"
             ));
         }
-        self.forgotten = restored.gone;
         // What was begun goes on.
         bell();
         self.hire(bell);
@@ -290,7 +286,7 @@ impl Agenda for Rules {
         let runs = self.play.runs.take_touched();
         match (parts, runs) {
             (Ok(parts), Ok(runs)) => {
-                let part = |it: Part| Kept { name: it.name, value: Some(it.bytes) };
+                let part = |it: Part| Kept { name: it.name, value: it.bytes };
                 kept.extend(parts.into_iter().map(part));
                 let run =
                     |(number, value)| Kept { name: format!("{RUN}{number}"), value };
@@ -298,8 +294,6 @@ impl Agenda for Rules {
             }
             (Err(error), _) | (_, Err(error)) => self.broken = Some(error.to_string()),
         }
-        let gone = |name: String| Kept { name: format!("rule/{name}"), value: None };
-        kept.extend(std::mem::take(&mut self.forgotten).into_iter().map(gone));
         let starts = std::mem::take(&mut self.deeds.starts);
         if !starts.is_empty() {
             self.written.push_back((number, starts));

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 /// The clocks, one for each key.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Absent {
-    clocks: Keyed<Clock>,
+    pub(super) clocks: Keyed<Clock>,
     /// The sources that cannot be read: while there is one, clocks stand still.
     away: BTreeSet<String>,
     /// Since when.
@@ -18,7 +18,7 @@ pub(super) struct Absent {
 
 /// What is waited for.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct Clock {
+pub(super) struct Clock {
     /// The last event, or what it would be like.
     last: Seen,
     /// Since when nothing came.

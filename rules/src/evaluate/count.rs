@@ -9,12 +9,12 @@ use std::collections::VecDeque;
 /// What is counted, for each key.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Count {
-    windows: Keyed<Window>,
+    pub(super) windows: Keyed<Window>,
 }
 
 /// The events of a key that count, by time.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Window {
+pub(super) struct Window {
     points: VecDeque<Point>,
     /// About how many bytes of memory they take.
     #[serde(deserialize_with = "super::written::bytes")]

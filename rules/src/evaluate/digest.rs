@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// What was collected, for each key.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Digest {
-    open: Keyed<Several>,
+    pub(super) open: Keyed<Several>,
 }
 
 impl Digest {

@@ -7,11 +7,11 @@ use std::collections::VecDeque;
 /// The firings of the last time, for each key.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Limit {
-    keys: Keyed<Spent>,
+    pub(super) keys: Keyed<Spent>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Spent {
+pub(super) struct Spent {
     /// When it fired, in order: at most as many as it may.
     #[serde(deserialize_with = "super::written::list")]
     fired: VecDeque<i64>,

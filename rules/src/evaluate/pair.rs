@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What began and did not end, for each key.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Pair {
-    open: Keyed<Seen>,
+    pub(super) open: Keyed<Seen>,
 }
 
 impl Pair {

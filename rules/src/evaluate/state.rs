@@ -1,6 +1,7 @@
 //! What a machine remembers of one rule.
 
 use super::absent::{self, Absent};
+use super::by_key::{ByKey, KeyPart};
 use super::count::{self, Count};
 use super::digest::Digest;
 use super::firing::Firing;
@@ -8,6 +9,7 @@ use super::keyed::Key;
 use super::length;
 use super::limit::Limit;
 use super::pair::Pair;
+use super::snapshot::SnapshotError;
 use crate::compiled::{Rule, When};
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
@@ -92,6 +94,56 @@ impl RuleState {
         }
     }
 
+    /// What it keeps by key, each with a word for it: they are no part of its own part.
+    pub(super) fn by_key(
+        &self,
+    ) -> impl Iterator<Item = (&'static str, &dyn ByKey)> + use<'_> {
+        let when: Option<(_, &dyn ByKey)> = match &self.when {
+            WhenState::Each => None,
+            WhenState::Count(count) => Some((COUNT, &count.windows)),
+            WhenState::Absent(absent) => Some((ABSENT, &absent.clocks)),
+            WhenState::Pair(pair) => Some((PAIR, &pair.open)),
+            WhenState::Digest(digest) => Some((DIGEST, &digest.open)),
+        };
+        let all: [Option<(_, &dyn ByKey)>; 3] =
+            [when, Some((SETTLE, &self.settle.open)), Some((LIMIT, &self.limit.keys))];
+        all.into_iter().flatten()
+    }
+
+    /// The same, to be changed.
+    pub(super) fn by_key_mut(
+        &mut self,
+    ) -> impl Iterator<Item = (&'static str, &mut dyn ByKey)> + use<'_> {
+        let when: Option<(_, &mut dyn ByKey)> = match &mut self.when {
+            WhenState::Each => None,
+            WhenState::Count(count) => Some((COUNT, &mut count.windows)),
+            WhenState::Absent(absent) => Some((ABSENT, &mut absent.clocks)),
+            WhenState::Pair(pair) => Some((PAIR, &mut pair.open)),
+            WhenState::Digest(digest) => Some((DIGEST, &mut digest.open)),
+        };
+        let all: [Option<(_, &mut dyn ByKey)>; 3] = [
+            when,
+            Some((SETTLE, &mut self.settle.open)),
+            Some((LIMIT, &mut self.limit.keys)),
+        ];
+        all.into_iter().flatten()
+    }
+
+    /// Goes on with what was written of its keys.
+    pub(super) fn read_keys(
+        &mut self,
+        mut parts: Vec<KeyPart<'_>>,
+    ) -> Result<(), SnapshotError> {
+        for (what, keyed) in self.by_key_mut() {
+            let (own, others) = parts.into_iter().partition(|part| part.what == what);
+            keyed.read(own)?;
+            parts = others;
+        }
+        let Some(other) = parts.first() else { return Ok(()) };
+        let why = format!("{}: the rule keeps no `{}` by key", other.name, other.what);
+        Err(SnapshotError::new(why))
+    }
+
     /// When something is to happen without an event.
     pub(super) fn due(&self) -> Option<i64> {
         let when = match &self.when {
@@ -154,6 +206,14 @@ impl RuleState {
         self.limit.forget(now);
     }
 }
+
+/// What is kept by key, in the names of parts.
+const COUNT: &str = "count";
+const ABSENT: &str = "absent";
+const PAIR: &str = "pair";
+const DIGEST: &str = "digest";
+const SETTLE: &str = "settle";
+const LIMIT: &str = "limit";
 
 /// What `Count` says; nothing for another `when`.
 pub(super) fn count_rule(when: &When) -> Option<count::Rule> {

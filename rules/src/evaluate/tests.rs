@@ -314,6 +314,6 @@ fn state_is_kept_while_the_meaning_is_the_same() {
         assert_eq!(play.fired().len(), wanted);
     }
     let mut machine = Machine::new(rule("60s", "a"), at(0));
-    let unknown = Part { name: "x".to_owned(), bytes: b"{}".to_vec() };
+    let unknown = Part { name: "x".to_owned(), bytes: Some(b"{}".to_vec()) };
     assert!(machine.restore(&[unknown]).is_err());
 }
