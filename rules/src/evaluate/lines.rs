@@ -8,9 +8,9 @@
 use super::head::Head;
 use super::literals;
 use super::matching;
+use super::search::{Search, Seeker};
 use crate::compiled::{Rule, RuleSet, TextMatch, Trigger};
-use aho_corasick::packed::Searcher;
-use aho_corasick::{AhoCorasick, AhoCorasickKind, Input, MatchKind, packed};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex::bytes::{RegexSet, RegexSetBuilder};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -103,10 +103,10 @@ impl Hits {
 #[derive(Debug)]
 pub(super) struct LineIndex {
     lookers: Vec<Looker>,
-    /// The literals; `None` if there are none.
+    /// Where a literal may be.
+    searches: Vec<Search>,
+    /// Which literals are in a line; `None` if there are none.
     literals: Option<AhoCorasick>,
-    /// The same, several bytes at a time, if they are few.
-    few: Option<Searcher>,
     /// The lookers that need a literal, by its number.
     by_literal: Vec<Vec<u32>>,
     /// Those that look at each line without asking a set first: they have no pattern, or
@@ -130,8 +130,8 @@ impl LineIndex {
     pub(super) fn new(set: &RuleSet, lookers: Vec<Looker>) -> Self {
         let mut index = Self {
             lookers,
+            searches: Vec::new(),
             literals: None,
-            few: None,
             by_literal: Vec::new(),
             always: Vec::new(),
             whole: Group::default(),
@@ -160,8 +160,10 @@ impl LineIndex {
         let mut literals: Vec<(Vec<u8>, usize)> = numbers.into_iter().collect();
         literals.sort_by_key(|(_, number)| *number);
         index.literals = searcher(literals.iter().map(|(literal, _)| literal));
-        index.few = few(&literals);
-        if index.literals.is_none() {
+        if index.literals.is_some() {
+            let all = literals.into_iter().map(|(literal, _)| literal).collect();
+            index.searches = Search::of(all);
+        } else {
             index.always.extend(index.by_literal.drain(..).flatten());
         }
         index.whole = Group::new(&whole, &mut index.always);
@@ -176,12 +178,13 @@ impl LineIndex {
     pub(super) fn scan(&self, rules: &[Rule], lines: &Lines<'_>) -> Vec<Hit> {
         let mut hits = Vec::new();
         let mut found = Found::new(self.lookers.len());
+        let mut seeker = Seeker::new(&self.searches, lines.bytes);
         if self.looks_at_each_line() {
-            let mut next = self.next_literal(lines.bytes, 0);
+            let mut next = seeker.next(0);
             for line in EachLine::new(lines) {
                 if next.is_some_and(|at| at < line.end) {
                     self.collect(&lines.bytes[line.clone()], &mut found);
-                    next = self.next_literal(lines.bytes, line.end);
+                    next = seeker.next(line.end);
                 }
                 self.always.iter().for_each(|looker| found.add(*looker));
                 self.look(rules, lines.bytes, line, &mut found, &mut hits);
@@ -190,7 +193,7 @@ impl LineIndex {
         }
         let mut at = 0;
         let mut entries = Entries::new(lines);
-        while let Some(start) = self.next_literal(lines.bytes, at) {
+        while let Some(start) = seeker.next(at) {
             let line = entries.around(start);
             at = line.end.max(start + 1);
             self.collect(&lines.bytes[line.clone()], &mut found);
@@ -201,15 +204,6 @@ impl LineIndex {
 
     const fn looks_at_each_line(&self) -> bool {
         !self.always.is_empty() || self.whole.set.is_some() || self.text.set.is_some()
-    }
-
-    fn next_literal(&self, bytes: &[u8], from: usize) -> Option<usize> {
-        let span = from..bytes.len();
-        let found = match &self.few {
-            Some(few) => few.find_in(bytes, span.into()),
-            None => self.literals.as_ref()?.find(Input::new(bytes).span(span)),
-        };
-        found.map(|found| found.start())
     }
 
     /// Those that need a literal which is in the line.
@@ -338,16 +332,6 @@ fn searcher<'a>(literals: impl Iterator<Item = &'a Vec<u8>>) -> Option<AhoCorasi
         .ok()
 }
 
-/// Looks at several bytes at a time, where the processor can and the literals are few.
-fn few(literals: &[(Vec<u8>, usize)]) -> Option<Searcher> {
-    if literals.len() > FEW_MAX {
-        return None;
-    }
-    let mut builder = packed::Config::new().builder();
-    builder.extend(literals.iter().map(|(literal, _)| literal));
-    builder.build()
-}
-
 /// The rules that look at the lines of this source.
 pub(super) fn lookers(set: &RuleSet, source: &str) -> Vec<Looker> {
     let mut lookers = Vec::new();
@@ -433,7 +417,5 @@ impl Iterator for EachLine<'_> {
     }
 }
 
-/// With more literals than these, looking for all of them byte by byte is faster.
-const FEW_MAX: usize = 48;
 /// The most memory of one search for many patterns, in bytes.
 const SET_BYTES_MAX: usize = 64 << 20;
