@@ -304,7 +304,7 @@ proptest! {
 
     #[test]
     fn any_bytes_are_no_memory(
-        name in prop::sample::select(vec!["clock", "flags", "rule/pair", "descriptions/p4", "x", ""]),
+        name in prop::sample::select(vec!["clock", "flags", "led", "rule/pair", "descriptions/p4", "x", ""]),
         bytes in prop::collection::vec(any::<u8>(), 0..60),
     ) {
         let mut stage = Stage::new();

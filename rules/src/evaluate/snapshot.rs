@@ -1,8 +1,10 @@
 //! All that a machine remembers, in parts that are written by themselves.
 //!
-//! A part is a rule's state, the flags, the descriptions of one journal, or the clock. So
+//! A part is a rule's state, the flags, the descriptions of one journal, what one event led
+//! to, or the clock. So
 //! what is written after an event is what it touched, and not what a thousand rules count.
 
+use super::led::Led;
 use super::machine::Machine;
 use super::state::RuleState;
 use super::transaction::Descriptions;
@@ -57,6 +59,7 @@ pub(super) struct Touched {
     pub(super) rules: BTreeSet<usize>,
     pub(super) flags: bool,
     pub(super) descriptions: BTreeSet<String>,
+    pub(super) led: bool,
     /// The clock went with what happened before, or what is written with it is another.
     pub(super) clock: bool,
 }
@@ -103,6 +106,7 @@ impl Machine {
             rules: (0..self.states.len()).collect(),
             flags: true,
             descriptions: self.descriptions.keys().cloned().collect(),
+            led: !self.led.is_empty(),
             clock: true,
         };
         self.written(&all)
@@ -124,6 +128,7 @@ impl Machine {
         let touched = &self.touched;
         touched.flags
             || touched.clock
+            || touched.led
             || !touched.rules.is_empty()
             || !touched.descriptions.is_empty()
     }
@@ -140,6 +145,9 @@ impl Machine {
         let mut parts = vec![part(CLOCK.to_owned(), &clock)?];
         if touched.flags {
             parts.push(part(FLAGS.to_owned(), &self.flags)?);
+        }
+        if touched.led {
+            parts.push(part(LED.to_owned(), &self.led)?);
         }
         for source in &touched.descriptions {
             let known = self.descriptions.get(source);
@@ -163,12 +171,15 @@ impl Machine {
     pub fn restore(&mut self, parts: &[Part]) -> Result<Restored, SnapshotError> {
         let (mut clock, mut flags) = (None::<WrittenClock>, None::<WrittenFlags>);
         let (mut descriptions, mut rules) = (BTreeMap::new(), Vec::new());
+        let mut led = None::<Led>;
         for part in parts {
             if part.name == CLOCK {
                 // It goes on where it was: what happened since is still to come.
                 clock = Some(read(part)?);
             } else if part.name == FLAGS {
                 flags = Some(read(part)?);
+            } else if part.name == LED {
+                led = Some(read(part)?);
             } else if let Some(source) = part.name.strip_prefix(DESCRIPTIONS) {
                 let known: Option<Descriptions> = read(part)?;
                 descriptions.insert(source.to_owned(), known.unwrap_or_default());
@@ -188,6 +199,7 @@ impl Machine {
         }
         self.flags = flags.map_or_else(BTreeMap::new, |it| it.0);
         self.descriptions = descriptions;
+        self.led = led.unwrap_or_default();
         let mut restored = Restored::default();
         for (name, it) in rules {
             self.restore_rule(name, it, &mut restored);
@@ -230,6 +242,7 @@ impl Machine {
 
 const CLOCK: &str = "clock";
 const FLAGS: &str = "flags";
+const LED: &str = "led";
 const DESCRIPTIONS: &str = "descriptions/";
 const RULE: &str = "rule/";
 
