@@ -1,7 +1,8 @@
 //! What takes entries, and how it is made.
 
 use crate::{
-    Agenda, Args, ArgsError, Backup, Cursor, Entry, Gap, Letter, Rejected, SourceId, View,
+    Agenda, Args, ArgsError, Backup, Cursor, Entry, Gap, Letter, Rejected, SecretFile,
+    SourceId, View,
 };
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -279,6 +280,9 @@ pub struct Built {
     /// and it must not be where a source keeps its files. `None` for one that
     /// writes to no file.
     pub writes: Option<PathBuf>,
+    /// Files with secrets that it reads whenever it needs them: `tripline check` looks at
+    /// them.
+    pub secrets: Vec<SecretFile>,
     /// Listeners that belong to this one, each with a word: they run under the
     /// name `NAME.WORD`, on a lane and with a cursor of their own.
     pub beside: Vec<(&'static str, Self)>,
@@ -302,6 +306,7 @@ impl Built {
             quiet,
             flush_after: Self::FLUSH_AFTER,
             writes: None,
+            secrets: Vec::new(),
             beside: Vec::new(),
             backup: None,
         }
