@@ -175,7 +175,18 @@ impl Compiler<'_> {
             match self.fixed_text(&text.value) {
                 Some(known) if !template.is_literal() => {
                     let known = Text { value: known, span: text.span.clone() };
+                    let before = self.found.len();
                     self.address(&known);
+                    // What is filled in is never taken for a name and an address.
+                    if known.value.contains('<') && self.found.len() == before {
+                        let message = format!(
+                            "`{}` cannot be filled in as an address",
+                            known.value
+                        );
+                        self.error("E022", known.span, message).help(
+                            "let `define` have the address without the name of a person",
+                        );
+                    }
                 }
                 _ if template.is_literal() => self.address(text),
                 _ => {}
