@@ -300,3 +300,118 @@ fn too_much_of_rules_is_refused() {
     dir.write("rules.d/0.ron", long + " ");
     dir.run(["check", "t.ron"]).exits(1).complains(["0.ron` cannot be read", "4 MiB"]);
 }
+
+/// A configuration with a mirror, a file of a listener, and one that a source looks at.
+const WRITERS: &str = r#"(
+    state: "state",
+    sources: {
+        "app": Log(paths: ["logs/app.log"]),
+        "p4": Journal(path: "journal"),
+    },
+    listeners: {
+        "copy": Mirror(from: ["p4"], to: "mirror"),
+        "all": Print(from: ["app"], to: "out/all.jsonl"),
+    },
+    rules: ["rules.ron"],
+)
+"#;
+
+#[test]
+fn actions_write_where_nobody_else_does() {
+    let dir = Dir::new();
+    dir.write("tripline.ron", WRITERS);
+    dir.write("out/other", "");
+    std::os::unix::fs::symlink("out", dir.path().join("link")).unwrap();
+    let rule = |action: &str| {
+        format!("(rules: [(name: \"r\", on: Lines(source: \"app\"), do: [{action}])])")
+    };
+    let folder = dir.path().join("out").display().to_string();
+    let place = ["error[E024]", "rules.ron:1:", "tripline.ron:9:9", "a file of its own"];
+    let is_taken = "is where `all` writes";
+    for action in [
+        "Print(to: \"out/all.jsonl\")",
+        "Print(to: \"./link/../out/./all.jsonl\")",
+        "Print(to: \"link/all.jsonl\")",
+        &format!("Touch(dir: \"{folder}\", file: \"all.jsonl\")"),
+    ] {
+        dir.write("rules.ron", rule(action));
+        let words = [&place[..], &[is_taken]].concat();
+        dir.run(["check", "tripline.ron"]).exits(1).complains(words);
+        // Nor would it be run.
+        dir.run(["run", "tripline.ron", "--until-idle"]).exits(2).complains([is_taken]);
+    }
+    dir.write("rules.ron", rule("Print(to: \"mirror/x.jsonl\")"));
+    let wanted = ["is where `copy` writes", "tripline.ron:8:9"];
+    dir.run(["check", "tripline.ron"]).exits(1).complains(wanted);
+    dir.write("rules.ron", rule("Print(to: \"logs/app.log\")"));
+    dir.run(["check", "tripline.ron"]).exits(1).complains(["is followed as `app`"]);
+    dir.write("rules.ron", rule("Print(to: \"link/mine.jsonl\")"));
+    dir.run(["check", "tripline.ron"]).exits(0);
+    // Two listeners that spell one place differently, too.
+    let two = WRITERS.replace(
+        "\"all\": ",
+        "\"b\": Print(from: [\"app\"], to: \"link/all.jsonl\"),\n        \"all\": ",
+    );
+    dir.write("tripline.ron", two);
+    dir.run(["check", "tripline.ron"]).exits(1).complains(["write to the same place"]);
+}
+
+#[test]
+fn files_with_secrets_are_looked_at() {
+    let dir = Dir::new();
+    let config = |to: &str| {
+        format!(
+            "(\n    state: \"state\",\n    sources: {{ \"app\": Log(paths: [\"app.log\"]) }},\n    \
+             listeners: {{\n        \"x\": Forward(from: [\"app\"], {to}),\n    }},\n)\n"
+        )
+    };
+    let relay = "to: \"tripline://127.0.0.1:1\", peer: \"a\", shared_key: \"a.key\"";
+    let web = "to: \"https://127.0.0.1:1/x\", format: Json, token: \"a.key\"";
+    let receive = "(\n    listen: \"127.0.0.1:1\",\n    to: \"to\",\n    state: \"kept\",\n    \
+                   peers: {\"a\": (shared_key: \"a.key\")},\n)\n";
+    dir.write("relay.ron", config(relay));
+    dir.write("web.ron", config(web));
+    dir.write("receive.ron", receive);
+    let all = [
+        ("relay.ron", "relay.ron:5:90"),
+        ("web.ron", "web.ron:5:87"),
+        ("receive.ron", "receive.ron:5:31"),
+    ];
+    for (file, place) in all {
+        let missing = ["warning", "there is no file", "a.key", place];
+        dir.run(["check", file]).exits(0).complains(missing);
+        dir.run(["check", "--strict", file]).exits(1);
+    }
+    let key = "0123456789abcdef".repeat(4);
+    for (text, mode, wanted) in [
+        (&key[..], 0o644, "chmod 600"),
+        ("two words", 0o600, "64 hexadecimal digits"),
+        (&key[1..], 0o600, "64 hexadecimal digits"),
+    ] {
+        dir.write("a.key", text);
+        set_mode(&dir, mode);
+        for (file, place) in all {
+            if file == "web.ron" && text == &key[1..] {
+                continue;
+            }
+            let wanted = if file == "web.ron" && mode == 0o600 {
+                "holds no token"
+            } else {
+                wanted
+            };
+            let ran = dir.run(["check", file]).exits(1);
+            let ran = ran.complains(["error", wanted, place]);
+            assert!(!ran.stderr().contains(&key[1..]), "{ran}");
+        }
+    }
+    dir.write("a.key", key);
+    set_mode(&dir, 0o600);
+    for (file, _) in all {
+        dir.run(["check", "--strict", file]).exits(0).quietly();
+    }
+}
+
+fn set_mode(dir: &Dir, mode: u32) {
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+    fs::set_permissions(dir.path().join("a.key"), mode).unwrap();
+}

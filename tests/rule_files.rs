@@ -28,6 +28,20 @@ fn each_file_is_sound_and_does_what_its_tests_say() {
     }
 }
 
+/// People load them together: no name is in two of them.
+#[test]
+fn all_files_go_together() {
+    let dir = Dir::new();
+    for (folder, _) in FOLDERS {
+        for name in names(folder) {
+            let text = fs::read(path(folder).join(&name)).unwrap();
+            dir.write(&format!("{folder}-{name}"), text);
+        }
+    }
+    let checked = dir.run(["check", "--strict", "."]);
+    assert!(checked.0.status.success(), "{checked}");
+}
+
 #[test]
 fn each_pattern_of_the_cookbook_has_a_sample() {
     let tested = copy("cookbook").run(["test", "."]).exits(0);

@@ -196,6 +196,19 @@ fn new_writes_a_rule_that_passes_its_test() {
     dir.run(["new", " "]).exits(2).complains(["the line is empty"]);
 }
 
+#[test]
+fn new_takes_one_line() {
+    let dir = Dir::new();
+    let two = format!("{}{}", failed(0, "192.0.2.1"), failed(1, "192.0.2.2"));
+    let told = ["these are 2 lines", "a rule is made of one", "given: [Lines"];
+    dir.run(["new", &two]).exits(2).complains(told);
+    // The end of the line is none of them.
+    dir.run(["new", &failed(0, "192.0.2.1")]).exits(0).quietly();
+    let told = ["these are 3 arguments", "put the line in quotes", "given: [Lines"];
+    dir.run(["new", "Failed", "password", "for"]).exits(2).complains(told);
+    dir.run(["new", "a 1", "--source", "auth"]).exits(0).quietly();
+}
+
 /// A day of two logs and a journal.
 fn write_day(dir: &Dir) {
     let (mut first, mut second) = (String::new(), String::new());
@@ -317,6 +330,15 @@ fn replay_shows_what_two_sets_do_differently() {
         &["RULE", "ONLY OLD", "only old: ", "only new: ", " ip=192.0.2.0 (auth.log"],
     );
     says(&ran, &["would do: Emit 3, Mail 75, Set 3, Touch 1. Nothing was done."]);
+    // Three of each rule, or all.
+    says(&ran, &["only old: and 72 more: --all shows them\n"]);
+    assert_eq!(ran.stdout().matches("only old: 2026").count(), 10, "{ran}");
+    let ran = dir.run([&words.concat()[..], &["--all"]].concat()).exits(0).quietly();
+    assert_eq!(ran.stdout().matches("only old: 2026").count(), 82, "{ran}");
+    assert!(!ran.stdout().contains(" more"), "{ran}");
+    dir.run(["replay", "tripline.ron", "--dry-run", "--all", "auth.log"])
+        .exits(2)
+        .complains(["--diff-with"]);
 }
 
 #[test]
@@ -360,4 +382,22 @@ fn replay_refuses_what_it_cannot_do() {
     dir.write("empty.log", "");
     let ran = run(&["--dry-run", "empty.log"]).exits(0);
     says(&ran, &["read 0 events of 0 files", "would do: nothing"]);
+}
+
+#[test]
+fn test_says_what_to_name() {
+    let dir = site();
+    dir.write("empty/x.txt", "");
+    dir.write("other/tripline.ron", CONFIG);
+    for (path, wanted) in [
+        ("nosuch", "there is no file and no directory `nosuch`"),
+        ("empty", "there is no *.ron in the directory `empty`"),
+        ("other", "no *.ron in the directory `other` has rules"),
+    ] {
+        let ran = dir.run(["test", path]).exits(2).complains([wanted, "name"]);
+        assert_eq!(ran.stdout(), "", "{ran}");
+    }
+    // A file that is named is rules, or says why not; one that is missing spoils it all.
+    dir.run(["test", "rules.d", "nosuch"]).exits(2).complains(["`nosuch`"]);
+    dir.run(["test", "rules.d"]).exits(0);
 }

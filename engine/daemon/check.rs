@@ -131,7 +131,9 @@ impl Checked {
             if read.files > 0 {
                 self.count(read.rules, read.tests);
             }
-            read.diagnostics
+            let mut found = read.diagnostics;
+            found.extend(read.secrets);
+            found
         });
         self.take(found);
     }
@@ -196,7 +198,7 @@ pub(crate) fn files_of(path: &Path) -> anyhow::Result<Vec<PathBuf>> {
     }
     anyhow::ensure!(
         !files.is_empty(),
-        "there is no *.ron in the directory `{}`",
+        "there is no *.ron in the directory `{}`: name another one, or files",
         shown(path)
     );
     files.sort();

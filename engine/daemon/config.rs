@@ -6,6 +6,7 @@
 
 mod arguments;
 mod entries;
+mod files;
 mod lane;
 mod rules;
 mod said;
@@ -157,6 +158,7 @@ impl Config {
             diagnostics: problem.into_iter().collect(),
             has_rules: false,
             rules: RulesRead::default(),
+            secrets: Vec::new(),
             file,
         };
         let config = reading.config(&outline, rules);
@@ -172,6 +174,9 @@ pub(crate) struct ConfigRead {
     pub(crate) sources: Option<Vec<(String, bool)>>,
     /// All that is wrong, by file.
     pub(crate) diagnostics: Vec<Diagnostic>,
+    /// Files with secrets that are there and cannot be used: who only checks calls that an
+    /// error, and who runs warns of it, as they are read again whenever they are needed.
+    pub(crate) secrets: Vec<Diagnostic>,
     /// The files with rules that it names.
     pub(crate) rule_files: Vec<PathBuf>,
     /// How many files with rules were read, and how many rules and tests are in them,
@@ -185,10 +190,19 @@ impl ConfigRead {
     /// The configuration, if it is sound.
     fn sound(self) -> Result<Config, ConfigError> {
         match self.config {
-            Some(config) => Ok(Config { warnings: self.diagnostics, ..config }),
+            Some(config) => {
+                let mut warnings = self.diagnostics;
+                warnings.extend(self.secrets.into_iter().map(warned));
+                Ok(Config { warnings, ..config })
+            }
             None => Err(ConfigError::Wrong(self.diagnostics)),
         }
     }
+}
+
+/// What is found wrong, as a warning.
+pub(crate) fn warned(wrong: Diagnostic) -> Diagnostic {
+    Diagnostic { severity: Severity::Warning, ..wrong }
 }
 
 fn render(diagnostics: &[Diagnostic], style: Style) -> String {
@@ -268,6 +282,8 @@ struct Reading {
     /// It names files with rules, so there need not be listeners.
     has_rules: bool,
     rules: RulesRead,
+    /// Files with secrets that are there and cannot be used.
+    secrets: Vec<Diagnostic>,
 }
 
 impl Reading {
@@ -285,7 +301,8 @@ impl Reading {
         let known = (is_whole && !self.is_damaged).then_some(built);
         let built_listeners =
             listeners.map(|field| self.listeners(field, names.as_deref(), built));
-        self.rules = self.read_rules(files, known, rules);
+        let taken = self.taken(listeners, built_listeners.as_deref().unwrap_or_default());
+        self.rules = self.read_rules(files, known, &taken, rules);
         let has_rules = self.has_rules;
         let config = Config {
             path: self.path.clone(),
@@ -321,6 +338,7 @@ impl Reading {
             sources: sources.map(|it| it.sources.iter().map(of).collect()),
             config: config.filter(|_| !is_wrong),
             diagnostics: self.diagnostics,
+            secrets: self.secrets,
             rule_files: self.rules.files,
             files: self.rules.count,
             rules: self.rules.rules,

@@ -6,6 +6,7 @@ use config::follows;
 pub(crate) use config::{ReceiveConfig, is_for_receiving};
 
 use crate::cli::{ReceiveArgs, exit};
+use crate::config::warned;
 use crate::run_cmd::{keep_private, signals};
 use crate::terminal::{self, say};
 use signal_hook::consts::SIGHUP;
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &ReceiveArgs) -> anyhow::Result<ExitCode> {
         }
         loaded => loaded?,
     };
-    for warning in &config.warnings {
+    for warning in config.warnings.into_iter().map(warned) {
         eprintln!("{}", warning.render(terminal::for_stderr()));
     }
     keep_private();

@@ -100,6 +100,8 @@ struct Replay {
     times: Option<(i64, i64)>,
     took: Duration,
     difference: Difference,
+    /// It was asked for all that is different.
+    shows_all: bool,
 }
 
 impl Replay {
@@ -115,7 +117,8 @@ impl Replay {
             passed_over: 0,
             times: None,
             took: Duration::ZERO,
-            difference: Difference::default(),
+            difference: Difference::new(args.all),
+            shows_all: args.all,
         }
     }
 

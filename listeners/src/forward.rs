@@ -90,6 +90,7 @@ impl ListenerFactory for Factory {
         let encoder = arguments.encoder()?;
         let per_second = arguments.per_second()?;
         let options = arguments.http(context)?;
+        let secrets = arguments.secret_files(context);
         let to = arguments.to;
         let listener: Box<dyn Listener> = match to.scheme {
             Scheme::Tcp | Scheme::Tls | Scheme::Tripline => {
@@ -103,6 +104,7 @@ impl ListenerFactory for Factory {
         let quiet = quiet(arguments.quiet)?;
         Ok(Built {
             on_gap: arguments.on_gap.unwrap_or(OnGap::Notify),
+            secrets,
             ..Built::new(listener, arguments.from, quiet)
         })
     }
@@ -118,8 +120,10 @@ fn relay(
     if caller.is_secret() {
         settings.first_pause = Pace::FIRST_HANDSHAKE;
     }
+    let secrets = arguments.secret_files(context);
     let listener = Box::new(Relay::new(arguments.to, caller, context.state, settings));
     Ok(Built {
+        secrets,
         on_gap: arguments.on_gap.unwrap_or(OnGap::Notify),
         ..Built::new(listener, arguments.from, quiet(arguments.quiet)?)
     })

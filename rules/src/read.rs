@@ -4,6 +4,7 @@
 //! does not fit, `build.rs` makes the model of what does.
 
 mod build;
+mod fixed;
 mod values;
 mod wrong;
 

@@ -1,5 +1,9 @@
 //! `REFERENCE.md`, made of the tables that read rules.
 
+use crate::evaluate::{
+    DEPTH_MAX, EVENTS_MAX, FLAGS_MAX, HELD_MAX, KEYED_BYTES_MAX, KEYS_MAX, ROWS_MAX,
+    TRANSACTION_BYTES_MAX,
+};
 use crate::functions::{FILTERS, FUNCTIONS, Function, TESTS};
 use crate::language::{
     ACTIONS, Block, CALENDAR_TIME, COMMON, EXPECTED, FILE, Field, GIVEN, LIMIT,
@@ -50,6 +54,7 @@ pub fn markdown() -> String {
     functions(&mut text, "Tests of values", "behind `is`", TESTS);
     functions(&mut text, "Functions", "in front of `(`", FUNCTIONS);
     library(&mut text);
+    bounds(&mut text);
     not_there(&mut text);
     text
 }
@@ -196,6 +201,40 @@ fn library(text: &mut String) {
         let (name, doc, pattern) = (named.name, cell(named.doc), cell(named.pattern));
         _ = writeln!(text, "| `{name}` | {doc} | `{pattern}` |");
     }
+}
+
+fn bounds(text: &mut String) {
+    let mib = KEYED_BYTES_MAX >> 20;
+    *text += "\n## Bounds\n\n";
+    for bound in [
+        format!(
+            "Of values by which a rule counts apart (`by`), {KEYS_MAX} are known, and {mib} MiB \
+             of them; of more the one that came longest ago is forgotten."
+        ),
+        format!(
+            "At most {DEPTH_MAX} firings lead to each other, by `Emit` or by ends of tasks; what \
+             comes after that is not looked at."
+        ),
+        format!(
+            "One event leads to at most {EVENTS_MAX} others in all, by `Emit` or by ends of \
+             tasks that a rule looks at; the rest is not looked at. What a rule does because \
+             time passed (`Absent`, `Pair`, `Digest`, `settle`) begins anew."
+        ),
+        format!(
+            "{HELD_MAX} firings of a rule wait for the end of a quiet time; of more the oldest are \
+             dropped."
+        ),
+        format!("{FLAGS_MAX} flags are set at most."),
+        format!(
+            "Of each table of a transaction rules see {ROWS_MAX} rows; transactions that are not \
+             complete have {} MiB.",
+            TRANSACTION_BYTES_MAX >> 20
+        ),
+    ] {
+        _ = writeln!(text, "* {bound}");
+    }
+    *text += "\nThat one of the first three was reached is an event, `KeysEvicted` or \
+        `RuleFailed`, and is said\nonce a minute at most.\n";
 }
 
 fn not_there(text: &mut String) {

@@ -20,12 +20,12 @@ use tripline_diagnose::{SourceFile, steers};
 pub struct SketchError(String);
 
 /// A file with a rule that is for lines like this one, or for rows like that of this record
-/// of a journal, and a test that shows it. Of several lines it is the first. `source` is
-/// what the rule looks at; all logs, or all journals, if none.
+/// of a journal, and a test that shows it. `source` is what the rule looks at; all logs, or
+/// all journals, if none.
 ///
 /// # Errors
 ///
-/// When there is nothing in the line that a rule could look for.
+/// When these are several lines, or there is nothing in the line that a rule could look for.
 ///
 /// ```
 /// use tripline_rules::{Known, sketch};
@@ -45,8 +45,15 @@ pub fn sketch(
     if let Some(file) = of_record.take(FILES_MAX).find(|file| is_sound(file, known)) {
         return Ok(file);
     }
-    let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let line = line.trim_ascii_end();
+    let lines = line.split(|byte| *byte == b'\n').count();
+    if lines > 1 {
+        return Err(SketchError(format!(
+            "these are {lines} lines, and a rule is made of one: give the line that it should \
+             look for; others like it belong into its test, \
+             `given: [Lines(text: \"..\"), Lines(text: \"..\")]`"
+        )));
+    }
     // Tests count with `{{ i }}`, which the line of a test can therefore not have.
     let line = String::from_utf8_lossy(line).replace("{{", "{ {");
     let shown = match line.char_indices().nth(LINE_CHARS_MAX) {

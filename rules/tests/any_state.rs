@@ -393,7 +393,7 @@ proptest! {
     #[test]
     fn any_bytes_are_no_memory(
         name in prop::sample::select(vec![
-            "clock", "flags", "rule/pair", "descriptions/p4", "x", "", "key/", "key/0",
+            "clock", "flags", "led", "rule/pair", "descriptions/p4", "x", "", "key/", "key/0",
             "key/[\"pair\",\"pair\",[\"a\"]]", "key/[\"gone\",\"pair\",[]]",
         ]),
         bytes in prop::collection::vec(any::<u8>(), 0..60),

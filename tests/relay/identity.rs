@@ -75,7 +75,7 @@ fn a_key_that_others_may_read_is_not_used() {
     let sender = pair.sender();
     pair.wait_until_said("sender", "chmod 600");
     drop(sender);
-    let ran = pair.dir.run(["check", "receiver/receive.ron"]).exits(0);
+    let ran = pair.dir.run(["check", "receiver/receive.ron"]).exits(1);
     assert!(
         ran.stderr().contains("web1 cannot connect")
             && ran.stderr().contains("chmod 600")

@@ -41,7 +41,7 @@ mod problem;
 mod stop;
 mod touch;
 
-pub use problem::Problem;
+pub use problem::{Problem, Write};
 pub use stop::{OnStop, Stop};
 
 use aside::{Aside, Waited};
@@ -131,9 +131,21 @@ impl Hands {
         problems
     }
 
-    /// The files that actions write to by a listener: no other listener may.
+    /// The files that actions write to by a listener.
     pub fn writes(&self) -> Vec<PathBuf> {
         self.seats.writes()
+    }
+
+    /// The files that the actions of these rules write to as far as they are written out, in
+    /// order: no listener may, and no source may follow them.
+    pub fn written(set: &RuleSet, context: &ActContext) -> Vec<Write> {
+        let all =
+            set.rules.iter().flat_map(|rule| actions(rule).map(move |it| (rule, it)));
+        let written = all.filter_map(|(rule, action)| {
+            let path = listener::written(&action.kind, context)?;
+            Some(Write { path, place: Problem::error(set, rule, action, "") })
+        });
+        written.collect()
     }
 
     /// Does it, and waits until it is done, or failed, or its time is over. `None` when it

@@ -16,7 +16,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tripline_api::{
     Args, Batch, Begin, Built, Cursor, Flushed, ListenError, Listener, LogFile, Place,
-    Rejected, SourceId, Span, View,
+    Rejected, SourceId, Span, View, resolved,
 };
 use tripline_rules::RuleSet;
 use tripline_rules::compiled::ActionKind;
@@ -150,10 +150,27 @@ impl Seats {
     }
 }
 
+/// The file that an action writes to, by a listener or by making it; `None` for one that
+/// writes to none, or to one that its event chooses.
+pub(crate) fn written(kind: &ActionKind, context: &ActContext) -> Option<PathBuf> {
+    match kind {
+        ActionKind::Listener { listener, arguments } => {
+            build(listener, arguments, context).ok()?.writes
+        }
+        ActionKind::Touch { dir, file } if file.is_literal() => {
+            Some(context.directory.join(dir).join(&file.text))
+        }
+        _ => None,
+    }
+}
+
 /// The file that another one writes to already.
 fn other_writer(seats: &BTreeMap<Key, Arc<Seat>>, seat: &Seat) -> Option<PathBuf> {
     let path = seat.writes.as_ref()?;
-    let is_same = |other: &&Arc<Seat>| other.writes.as_ref() == Some(path);
+    let place = resolved(path);
+    let is_same = |other: &&Arc<Seat>| {
+        other.writes.as_ref().is_some_and(|it| resolved(it) == place)
+    };
     seats.values().find(is_same).map(|_| path.clone())
 }
 

@@ -30,6 +30,22 @@ pub struct Problem {
     pub help: String,
 }
 
+/// A file that an action writes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// The file.
+    pub path: PathBuf,
+    /// The action.
+    pub(crate) place: Problem,
+}
+
+impl Write {
+    /// The action may not write there, and what a person can do.
+    pub fn refused(&self, message: String, help: String) -> Problem {
+        Problem { message, help, ..self.place.clone() }
+    }
+}
+
 impl Problem {
     /// One of this action of this rule. The message says what is wrong, and behind a
     /// colon, if there is one, how to repair it.

@@ -2,7 +2,7 @@
 
 use crate::{
     Agenda, Args, ArgsError, Argument, Backup, Cursor, Entry, Gap, Letter, Rejected,
-    SourceId, View,
+    SecretFile, SourceId, View,
 };
 use serde::Deserialize;
 use std::path::{Path, PathBuf};
@@ -291,6 +291,9 @@ pub struct Built {
     /// and it must not be where a source keeps its files. `None` for one that
     /// writes to no file.
     pub writes: Option<PathBuf>,
+    /// Files with secrets that it reads whenever it needs them: `tripline check` looks at
+    /// them.
+    pub secrets: Vec<SecretFile>,
     /// Listeners that belong to this one, each with a word: they run under the
     /// name `NAME.WORD`, on a lane and with a cursor of their own.
     pub beside: Vec<(&'static str, Self)>,
@@ -314,6 +317,7 @@ impl Built {
             quiet,
             flush_after: Self::FLUSH_AFTER,
             writes: None,
+            secrets: Vec::new(),
             beside: Vec::new(),
             backup: None,
         }

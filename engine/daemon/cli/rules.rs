@@ -41,8 +41,9 @@ pub(crate) struct ExplainArgs {
 #[command(after_help = "\
 Writes a file with a rule for lines like this one, and its test, to standard
 output. Addresses, numbers, paths and users become patterns and captures, the rest
-stays as it is. For a record of a journal it is a rule for its table. It is
-something to begin with: say what it should do, and to whom.
+stays as it is. For a record of a journal it is a rule for its table. It takes one
+line; others like it belong into the test of the rule. It is something to begin
+with: say what it should do, and to whom.
 
 Examples:
   tripline new 'Nov 20 21:14:03 www sshd[99]: Failed password for bob from 192.0.2.1'
@@ -52,6 +53,9 @@ pub(crate) struct NewArgs {
     /// A line of a log, or a record of a journal.
     #[arg(allow_hyphen_values = true)]
     pub(crate) line: OsString,
+    /// What is too much: words of a line without quotes, or a second line.
+    #[arg(hide = true)]
+    pub(crate) more: Vec<OsString>,
     /// The source that the rule looks at; all logs, or all journals, unless given.
     #[arg(long, value_name = "SOURCE", value_parser = parse_source)]
     pub(crate) source: Option<SourceId>,
@@ -86,6 +90,10 @@ pub(crate) struct ReplayArgs {
     /// one of the two sets has. These are the old ones, those of the configuration the new.
     #[arg(long, num_args = 1, value_name = "RULES")]
     pub(crate) diff_with: Vec<PathBuf>,
+    /// With --diff-with: show all firings that only one of both has (up to 100000), and not
+    /// the first three of each rule.
+    #[arg(long, requires = "diff_with")]
+    pub(crate) all: bool,
     /// Only what happened at or after this time, such as 2026-11-19 or
     /// 2026-11-19T12:00:00Z; without a zone it is this machine's.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]

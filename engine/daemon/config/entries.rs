@@ -4,7 +4,7 @@ use super::{Config, Reading};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use tripline_api::{Args, Built, ListenerId, Source, SourceId};
+use tripline_api::{Args, Built, ListenerId, Source, SourceId, resolved};
 use tripline_diagnose::{Block, Field, Node, Shape, words};
 
 /// `"name": Kind(arguments)`.
@@ -72,6 +72,7 @@ impl Reading {
             if let Some(built) = &built {
                 self.shares(&entry, built, &listeners);
                 self.understands(&entry, built, built_sources);
+                self.looks_at_secrets(&entry, built);
             }
             let named = built.map_or_else(Vec::new, |built| named(&entry.name, built));
             for (id, _) in named.iter().skip(1) {
@@ -352,7 +353,7 @@ impl Reading {
     }
 
     /// What a text in quotes says.
-    fn string(&self, node: &Node) -> Option<String> {
+    pub(super) fn string(&self, node: &Node) -> Option<String> {
         match node.shape {
             Shape::Text => Args::new(self.text(&node.span)).parse().ok(),
             _ => None,
@@ -368,11 +369,7 @@ pub(super) fn one_line(example: &str) -> String {
 
 /// Whether two paths are one directory, which may not exist yet.
 fn is_same(a: &Path, b: &Path) -> bool {
-    match (a.canonicalize(), b.canonicalize()) {
-        (Ok(a), Ok(b)) => a == b,
-        // `components` drops what does not matter, such as a `/` at the end.
-        _ => a.components().eq(b.components()),
-    }
+    resolved(a) == resolved(b)
 }
 
 /// A listener, and those that belong to it, under their names.

@@ -1,5 +1,6 @@
 //! `rules`: the files with rules that belong to a configuration.
 
+use super::files::Taken;
 use super::{Reading, decode, read_bounded};
 use std::collections::BTreeSet;
 use std::fs;
@@ -57,11 +58,13 @@ impl RulesRead {
 
 impl Reading {
     /// Reads the files that `rules` names, and those that are given besides, as one set.
-    /// `sources` are all of the configuration, if all of them are sound.
+    /// `sources` are all of the configuration, if all of them are sound; `taken` is where
+    /// actions may not write.
     pub(super) fn read_rules(
         &mut self,
         field: Option<&Field>,
         sources: Option<&[Arc<dyn Source>]>,
+        taken: &[Taken],
         rules: Rules<'_>,
     ) -> RulesRead {
         let mut read = RulesRead::default();
@@ -89,12 +92,18 @@ impl Reading {
         read.diagnostics.append(&mut loaded.diagnostics);
         (read.rules, read.tests) = (loaded.rules, loaded.tests);
         read.set = loaded.set.filter(|_| !read.is_partial()).map(Arc::new);
-        self.look_at_actions(&files, &mut read);
+        self.look_at_actions(&files, taken, sources.unwrap_or_default(), &mut read);
         read
     }
 
     /// Says which actions cannot be done, or not on this machine as it is now.
-    fn look_at_actions(&self, files: &[Arc<SourceFile>], read: &mut RulesRead) {
+    fn look_at_actions(
+        &self,
+        files: &[Arc<SourceFile>],
+        taken: &[Taken],
+        sources: &[Arc<dyn Source>],
+        read: &mut RulesRead,
+    ) {
         let Some(set) = &read.set else { return };
         let context = ActContext {
             listeners: self.registry.listeners,
@@ -105,6 +114,7 @@ impl Reading {
             let file = files.iter().find(|file| file.path == problem.file);
             read.diagnostics.extend(file.map(|file| problem.diagnostic(file)));
         }
+        self.actions_write_elsewhere(taken, sources, &context, files, read);
         if read.is_partial() {
             read.set = None;
         }

@@ -4,9 +4,10 @@ use crate::config::{ConfigError, decode, read_bounded};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use tripline_api::{Args, ArgsError, Argument, Wants};
+use tripline_api::{Args, ArgsError, Argument, Looked, SecretFile, Wants};
 use tripline_diagnose::{Block, Diagnostic, Node, Outline, Shape, SourceFile};
 use tripline_relay::key::SharedKey;
 use tripline_relay::receive::{Certificates, Peer, Settings};
@@ -16,7 +17,8 @@ use tripline_relay::wire::is_name;
 pub(crate) struct ReceiveConfig {
     /// What it says.
     pub(crate) settings: Settings,
-    /// What is probably not meant that way, or will not work as it is now.
+    /// What is probably not meant that way, or will not work as it is now: files with keys
+    /// that are there and cannot be used are errors to who only checks.
     pub(crate) warnings: Vec<Diagnostic>,
 }
 
@@ -303,21 +305,49 @@ fn warnings(
         field.map_or(0..0, |field| field.name.clone())
     };
     let mut found = Vec::new();
-    let mut warn = |name: &str, message: String| {
-        let mut warning = Diagnostic::warning(file, at(name), message);
-        warning.help("it is read again for each connection: no restart is needed");
-        found.push(warning);
-    };
+    let help = "it is read again for each connection: no restart is needed";
     for (name, peer) in &settings.peers {
-        if let Some(Err(why)) = peer.shared_key.as_ref().map(|path| SharedKey::read(path))
-        {
-            warn("peers", format!("{name} cannot connect: {why}"));
-        }
+        let Some(path) = peer.shared_key.clone() else { continue };
+        let read = |path: &Path| SharedKey::read(path).map(drop);
+        let secret = SecretFile { argument: "shared_key", path, read };
+        let (is_error, why) = match secret.look() {
+            Looked::Fine | Looked::Unknown => continue,
+            Looked::Missing => {
+                (false, format!("there is no file {}", secret.path.display()))
+            }
+            Looked::Wrong(why) => (true, why),
+        };
+        let span = key_of(file, block, name).unwrap_or_else(|| at("peers"));
+        let message = format!("{name} cannot connect: {why}");
+        let mut diagnostic = match is_error {
+            true => Diagnostic::error(file, span, message),
+            false => Diagnostic::warning(file, span, message),
+        };
+        diagnostic.help(help);
+        found.push(diagnostic);
     }
     if let Some(Err(why)) = settings.certificates.as_ref().map(Certificates::server) {
-        warn("tls", format!("no certificate can be shown: {why}"));
+        let message = format!("no certificate can be shown: {why}");
+        let mut warning = Diagnostic::warning(file, at("tls"), message);
+        warning.help(help);
+        found.push(warning);
     }
     found
+}
+
+/// Where the key of a peer stands.
+fn key_of(file: &SourceFile, block: &Block, peer: &str) -> Option<Range<usize>> {
+    let Shape::Map(peers) = &value_of(file, block, "peers")?.shape else { return None };
+    let name =
+        |key: &Node| Args::new(&file.text[key.span.clone()]).parse::<String>().ok();
+    let (_, value) = peers.iter().find(|(key, _)| name(key).as_deref() == Some(peer))?;
+    let Shape::Block(peer) = &value.shape else { return None };
+    Some(value_of(file, peer, "shared_key")?.span.clone())
+}
+
+fn value_of<'b>(file: &SourceFile, block: &'b Block, name: &str) -> Option<&'b Node> {
+    let field = block.fields.iter().find(|it| &file.text[it.name.clone()] == name);
+    field.map(|it| &it.value)
 }
 
 #[cfg(test)]

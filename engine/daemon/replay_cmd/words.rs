@@ -139,14 +139,20 @@ fn difference(
             fired(&after),
         );
     }
-    for (word, examples) in
-        [("old", &replay.difference.old), ("new", &replay.difference.new)]
-    {
+    let (more_new, more_old) = replay.difference.more();
+    for (word, examples, more) in [
+        ("old", &replay.difference.old, more_old),
+        ("new", &replay.difference.new, more_new),
+    ] {
         for fired in examples {
             let at = local(Timestamp::from_millisecond(fired.at).unwrap_or_default());
             let by = key_words(fired, if word == "old" { old } else { new });
             let place = place(&fired.id, streams);
             _ = writeln!(page, "only {word}: {at} {}{by} ({place})", fired.rule);
+        }
+        if more > 0 {
+            let how = if replay.shows_all { "" } else { ": --all shows them" };
+            _ = writeln!(page, "only {word}: and {more} more{how}");
         }
     }
 }

@@ -158,7 +158,7 @@ mod tests {
                 attempts: 1,
                 skipped: Vec::new(),
             };
-            history.add(&Ended { id: "x".to_owned(), depth: 1, end }, 0);
+            history.add(&Ended { id: "x".to_owned(), depth: 1, origin: 0, end }, 0);
             let ran = Ran::read(&history.take_fresh()[0]).unwrap();
             assert_eq!(ran.end.stderr, left);
             assert_eq!(ran.end.reason, "é".repeat(SAID_BYTES_MAX / 2));

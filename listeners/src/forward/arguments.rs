@@ -1,7 +1,7 @@
 //! What a `Forward` is configured with, and what of it fits together.
 
 use super::format::{Encoder, Format, Framing, Wanted};
-use super::http::Options;
+use super::http::{Options, bearer};
 use super::relay::{Caller, Identity};
 use super::syslog::MESSAGE_MIN;
 use super::target::{Scheme, Target};
@@ -9,9 +9,13 @@ use super::tls::{Fingerprint, Tls};
 use rustls::pki_types::ServerName;
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tripline_api::{ArgsError, BuildContext, FriendlyDuration, OnGap, Secrets};
+use tripline_api::{
+    ArgsError, BuildContext, FriendlyDuration, OnGap, SecretFile, Secrets,
+};
+use tripline_relay::key::SharedKey;
+use tripline_relay::secret;
 use ureq::http::{HeaderName, HeaderValue};
 
 #[derive(Deserialize)]
@@ -184,6 +188,21 @@ impl Arguments {
             return Ok(());
         };
         Err(ArgsError::new(why))
+    }
+
+    /// The files with secrets, and who reads each.
+    pub(super) fn secret_files(&self, context: &BuildContext<'_>) -> Vec<SecretFile> {
+        type Read = fn(&Path) -> Result<(), String>;
+        let files: [(_, _, Read); 3] = [
+            ("shared_key", &self.shared_key, |path| SharedKey::read(path).map(drop)),
+            ("token", &self.token, |path| bearer(path).map(drop)),
+            ("key", &self.key, |path| secret::read_private(path).map(drop)),
+        ];
+        let files = files.into_iter().filter_map(|(argument, path, read)| {
+            let path = context.path(path.as_ref()?);
+            Some(SecretFile { argument, path, read })
+        });
+        files.collect()
     }
 
     pub(super) fn encoder(&self) -> Result<Encoder, ArgsError> {

@@ -16,6 +16,7 @@ use super::progress::Progress;
 use super::target::Target;
 use super::tls::Tls;
 use agent::Agent;
+pub(super) use agent::bearer;
 use answer::Verdict;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;

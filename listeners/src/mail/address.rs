@@ -46,6 +46,14 @@ impl Address {
     pub(crate) fn new(name: Option<&str>, mailbox: &str) -> Result<Self, String> {
         if !is_mailbox(mailbox) {
             let shown = text::one_line(mailbox, 80);
+            // Which domain a mail server would add is for nobody to guess.
+            if is_mailbox(&format!("{mailbox}@localhost")) {
+                return Err(format!(
+                    "\"{shown}\" is no mail address without a domain: write \
+                     \"{shown}@localhost\" for a user of this machine, or \
+                     \"{shown}@example.com\""
+                ));
+            }
             return Err(format!(
                 "\"{shown}\" is no mail address: write it like \"ops@example.com\" or \
                  \"Ann Lee <ann@example.com>\""

@@ -1,10 +1,11 @@
 //! Passwords, which come from files and go nowhere but to the server.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Read as _;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+use tripline_relay::secret;
 
 /// A password: it has no form to be shown in.
 pub(super) struct Secret(String);
@@ -21,12 +22,8 @@ impl Secret {
     /// A sentence with the file's name and without anything that is in it.
     pub(super) fn read(file: &Path) -> Result<Self, String> {
         let shown = file.display();
-        let mut open = OpenOptions::new();
-        // A pipe in its place must not hold us up.
-        open.read(true).custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC);
-        let opened = open
-            .open(file)
-            .map_err(|error| format!("cannot read the password in {shown}: {error}"))?;
+        let opened = secret::open_private(file)
+            .map_err(|refused| format!("the password: {refused}"))?;
         check_owner(&opened, file)?;
         let mut text = String::new();
         opened
@@ -64,15 +61,6 @@ fn check_owner(opened: &File, file: &Path) -> Result<(), String> {
     let about = opened
         .metadata()
         .map_err(|error| format!("cannot look at the password file {shown}: {error}"))?;
-    if !about.is_file() {
-        return Err(format!("the password file {shown} is no file"));
-    }
-    if about.mode() & 0o077 != 0 {
-        return Err(format!(
-            "the password file {shown} may be read or written by others: run `chmod 600 \
-             {shown}`"
-        ));
-    }
     let us = rustix::process::geteuid().as_raw();
     if about.uid() != us && about.uid() != 0 {
         return Err(format!(
@@ -116,8 +104,8 @@ mod tests {
             assert!(error.contains(words), "{error}");
             assert!(!error.contains("s3cret"), "{error}");
         }
-        assert!(Secret::read(directory.path()).unwrap_err().contains("is no file"));
+        assert!(Secret::read(directory.path()).unwrap_err().contains("is not a file"));
         let missing = Secret::read(&directory.path().join("missing")).unwrap_err();
-        assert!(missing.contains("cannot read"), "{missing}");
+        assert!(missing.contains("the password: there is no file"), "{missing}");
     }
 }

@@ -2,9 +2,8 @@
 
 use super::failure::{Failure, Kind};
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use tripline_relay::secret::{self, Refused};
 
 /// No private key is longer.
 #[cfg(feature = "ssh2")]
@@ -16,36 +15,15 @@ const KEY_BYTES_MAX: u64 = 64 * 1024;
 ///
 /// When it cannot be read, is no plain file, or others have a right to it.
 pub(super) fn open(path: &Path) -> Result<File, Failure> {
-    let refuse = |why: &str| {
-        Err(Failure::new(Kind::Setup, format!("the key file {} {why}", path.display())))
-    };
-    // One that is no plain file might wait for a writer.
-    let opened = File::options()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC)
-        .open(path);
-    let file = match opened {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return refuse("does not exist: make one with `ssh-keygen -t ed25519 -f`");
-        }
-        Err(error) => return refuse(&format!("cannot be opened: {error}")),
-    };
-    let metadata = match file.metadata() {
-        Ok(metadata) => metadata,
-        Err(error) => return refuse(&format!("cannot be looked at: {error}")),
-    };
-    if !metadata.is_file() {
-        return refuse("is no plain file");
-    }
-    if metadata.mode() & 0o077 != 0 {
-        return refuse(&format!(
-            "has mode {:04o}, so others than its owner may use it: run `chmod 600 {}`",
-            metadata.mode() & 0o7777,
-            path.display()
-        ));
-    }
-    Ok(file)
+    secret::open_private(path).map_err(|refused| {
+        let repair = match &refused {
+            Refused::Missing(path) => {
+                format!(": make one by `ssh-keygen -t ed25519 -f {path}`")
+            }
+            Refused::Other(_) => String::new(),
+        };
+        Failure::new(Kind::Setup, format!("the key: {refused}{repair}"))
+    })
 }
 
 /// Reads a private key.

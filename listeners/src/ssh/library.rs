@@ -72,11 +72,13 @@ impl Transport for Library {
                 ),
             ));
         }
-        let cannot = |error| {
-            let why = format!("cannot connect to {address}: no thread: {error}");
-            Failure::new(Kind::Unreachable, why)
+        let cannot = |what: &'static str| {
+            move |error| {
+                let why = format!("cannot connect to {address}: no {what}: {error}");
+                Failure::new(Kind::Unreachable, why)
+            }
         };
-        let exchange = Arc::new(Exchange::new().map_err(cannot)?);
+        let exchange = Arc::new(Exchange::new().map_err(cannot("descriptor"))?);
         let (settings, user) = (Arc::clone(&self.settings), Arc::clone(&self.user));
         let service = service.clone();
         let until = Instant::now() + settings.connect_timeout;
@@ -84,7 +86,7 @@ impl Transport for Library {
             Session { settings, user, service, exchange: Arc::clone(&exchange) };
         let spawned =
             thread::Builder::new().name("ssh".into()).spawn(move || session.run(until));
-        spawned.map_err(cannot)?;
+        spawned.map_err(cannot("thread"))?;
         Ok(Box::new(LibraryPipe {
             settings: Arc::clone(&self.settings),
             exchange,
@@ -106,21 +108,21 @@ struct Session {
 impl Session {
     fn run(self, until: Instant) {
         let Self { settings, user, service, exchange } = self;
-        let died = Over::Broken("its thread died".to_owned());
+        let address = &settings.address;
+        let unreachable = |why| Over::Failed(Failure::new(Kind::Unreachable, why));
+        let died = unreachable(format!("the attempt to connect to {address} died"));
         let mut end = End { exchange: &exchange, over: died };
         let logged_in = login::log_in(&settings, &user, &service, until);
         drop(user);
-        let opened = logged_in.and_then(|established| {
-            let stream = established.stream.try_clone().map_err(|error| {
-                let why = format!("cannot use a connection: {error}");
-                Failure::new(Kind::Unreachable, why)
-            })?;
-            Ok((established, stream))
-        });
+        let opened = logged_in.map(|it| (it.stream.try_clone(), it));
         end.over = match opened {
-            Ok((mut established, stream)) => {
+            Ok((Ok(stream), mut established)) => {
                 exchange.open(stream);
+                end.over = Over::Broken("its thread died".to_owned());
                 carry(&mut established, &exchange, settings.keepalive)
+            }
+            Ok((Err(error), _)) => {
+                unreachable(format!("cannot use a connection to {address}: {error}"))
             }
             Err(failure) => Over::Failed(failure),
         };

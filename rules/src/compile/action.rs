@@ -172,15 +172,51 @@ impl Compiler<'_> {
         let mut templates = Vec::with_capacity(to.len());
         for text in to {
             let Some(template) = self.template(text, roots) else { continue };
-            if template.is_literal() {
-                self.address(text);
+            match self.fixed_text(&text.value) {
+                Some(known) if !template.is_literal() => {
+                    let known = Text { value: known, span: text.span.clone() };
+                    let before = self.found.len();
+                    self.address(&known);
+                    // What is filled in is never taken for a name and an address.
+                    if known.value.contains('<') && self.found.len() == before {
+                        let message = format!(
+                            "`{}` cannot be filled in as an address",
+                            known.value
+                        );
+                        self.error("E022", known.span, message).help(
+                            "let `define` have the address without the name of a person",
+                        );
+                    }
+                }
+                _ if template.is_literal() => self.address(text),
+                _ => {}
             }
             templates.push(template);
         }
         templates
     }
 
+    /// What a template comes to that is a name of `define` and nothing else.
+    fn fixed_text(&self, template: &str) -> Option<String> {
+        let name = template.trim().strip_prefix("{{")?.strip_suffix("}}")?;
+        self.shared.define.get(name.trim()).cloned()
+    }
+
+    /// Lets the listener `Mail` look at an address, so that one that is taken here is taken
+    /// there too.
     fn address(&mut self, text: &Text) {
+        let written = ron::to_string(&text.value).unwrap_or_default();
+        let arguments = format!(
+            "(from: [\"source\"], to: [{written}], sender: \"a@localhost\", via: \
+             Sendmail())"
+        );
+        if self.shared.listeners.iter().any(|it| it.name() == "Mail") {
+            if let Some(message) = self.refused("Mail", &arguments) {
+                let (message, help) = halves(&message);
+                self.error("E022", text.span.clone(), message).help(help);
+            }
+            return;
+        }
         let address = text.value.rsplit('<').next().unwrap_or_default();
         let address = address.trim_end_matches('>').trim();
         let is_one = match address.split_once('@') {

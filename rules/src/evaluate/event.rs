@@ -1,6 +1,7 @@
 //! What happened, and what expressions and templates see of it.
 
 use super::head::{Head, SEVERITIES};
+use super::led;
 use super::lines::without_end;
 use super::millis;
 use crate::model::{EngineEvent, Op, Status};
@@ -32,6 +33,10 @@ pub struct Event {
     value: OnceLock<Value>,
     /// How many firings led to it.
     pub(super) depth: u32,
+    /// The number of what it all began with.
+    pub(super) origin: u64,
+    /// The rule whose firing led to it; empty for none.
+    pub(super) made_by: String,
 }
 
 /// What triggers ask for.
@@ -159,6 +164,7 @@ impl Event {
             "severity": head.severity.map(|it| SEVERITIES[usize::from(it & 7)]),
         });
         Self {
+            origin: led::origin(&id),
             id,
             source: source.to_owned(),
             arrival,
@@ -169,6 +175,7 @@ impl Event {
             roots: Arc::new(Map::from_iter([("event".to_owned(), event)])),
             value: OnceLock::new(),
             depth: 0,
+            made_by: String::new(),
         }
     }
 
@@ -182,6 +189,7 @@ impl Event {
     ) -> Self {
         roots.insert("event".to_owned(), bare("journal", source, &id, time, None));
         Self {
+            origin: led::origin(&id),
             id,
             source: source.to_owned(),
             arrival,
@@ -192,6 +200,7 @@ impl Event {
             roots: Arc::new(roots),
             value: OnceLock::new(),
             depth: 0,
+            made_by: String::new(),
         }
     }
 
@@ -264,7 +273,16 @@ impl Event {
             roots: Arc::new(Map::from_iter([("event".to_owned(), event)])),
             value: OnceLock::new(),
             depth,
+            origin: led::origin(id),
+            made_by: String::new(),
         }
+    }
+
+    /// A firing of this rule led to it, of what began with this number.
+    pub(super) fn led_to(mut self, origin: u64, rule: &str) -> Self {
+        self.origin = origin;
+        rule.clone_into(&mut self.made_by);
+        self
     }
 
     fn with(mut self, name: &str, root: Json) -> Self {
@@ -281,6 +299,7 @@ impl Event {
             roots: Arc::clone(&self.roots),
             captures,
             depth: self.depth,
+            origin: self.origin,
         }
     }
 
@@ -329,6 +348,9 @@ pub struct Seen {
     pub captures: Map<String, Json>,
     /// How many firings led to it.
     pub depth: u32,
+    /// The number of what it all began with.
+    #[serde(default)]
+    pub origin: u64,
 }
 
 impl Seen {

@@ -34,6 +34,9 @@ pub struct Firing {
     pub(super) flags: Vec<String>,
     /// How many firings led to it.
     pub depth: u32,
+    /// The number of what it all began with: an event, or a time.
+    #[serde(default)]
+    pub origin: u64,
     /// The lines that are handed on with that of its event, behind it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub more: Vec<String>,

@@ -1,11 +1,12 @@
 //! The machine: events and time in, firings out.
 
 use super::clock::{Came, Clock};
-use super::event::{Event, Note, Seen, jinja};
+use super::event::{Event, Facts, Note, Seen, jinja};
 use super::explain::Watch;
 use super::firing::{Firing, flags_value};
 use super::index::Index;
 use super::keyed::Key;
+use super::led::{self, EVENTS_MAX, Led};
 use super::lines::{Hit, Hits, Lines, without_end};
 use super::matching;
 use super::snapshot::Touched;
@@ -56,6 +57,8 @@ pub struct Machine {
     pub(super) noted: u64,
     /// When it was last said that rules fire each other in a ring.
     pub(super) ring_at: Option<i64>,
+    /// How many events one led to.
+    pub(super) led: Led,
     /// How many firings led to what it looks at.
     pub(super) depth: u32,
     /// The last time that each source carried, as long as they bring what happened before.
@@ -87,6 +90,7 @@ impl Machine {
             skewed: BTreeMap::new(),
             noted: 0,
             ring_at: None,
+            led: Led::default(),
             depth: 0,
             carried: BTreeMap::new(),
             was_ahead: None,
@@ -107,6 +111,7 @@ impl Machine {
         self.skewed.clear();
         self.carried.clear();
         self.ring_at = None;
+        self.led = Led::default();
         self.clock = millis(now);
         self.is_fresh = true;
         for rule in 0..self.states.len() {
@@ -252,6 +257,13 @@ impl Machine {
             self.tell_ring(event, out);
             return;
         }
+        if self.is_counted(event) {
+            self.touched.led = true;
+            if !self.led.is_one_more(event.origin) {
+                self.tell_too_many(event, out);
+                return;
+            }
+        }
         self.depth = event.depth;
         self.mind_source(event);
         self.see(event, out);
@@ -260,7 +272,8 @@ impl Machine {
     /// Rules fire each other in a ring. A rule may look at that, but what it fires leads
     /// nowhere.
     fn tell_ring(&mut self, event: &Event, out: &mut Vec<Output>) {
-        let told = self.ring_at;
+        // What is fired because there is too much comes here too, and says nothing new.
+        let told = self.ring_at.max(self.led.told_at);
         if told.is_some_and(|told| self.clock - told < TELL_AGAIN_MILLIS) {
             return;
         }
@@ -273,6 +286,32 @@ impl Machine {
         );
         self.depth = DEPTH_MAX;
         self.note(EngineEvent::RuleFailed, ["", ""], message, out);
+    }
+
+    /// Whether it came of a firing, and a rule looks at it. Troubles are told once in a
+    /// while, and are not counted.
+    fn is_counted(&self, event: &Event) -> bool {
+        let is_made = matches!(event.facts, Facts::Task { .. } | Facts::Emitted { .. });
+        let is_looked_at = || !self.index.of_event(&self.set, event).is_empty();
+        event.depth > 0 && is_made && is_looked_at()
+    }
+
+    /// Rules multiply what happens. What they fire when that is told leads nowhere.
+    fn tell_too_many(&mut self, event: &Event, out: &mut Vec<Output>) {
+        let told = self.led.told_at;
+        if told.is_some_and(|told| self.clock - told < TELL_AGAIN_MILLIS) {
+            return;
+        }
+        self.led.told_at = Some(self.clock);
+        let rule = &event.made_by;
+        let message = format!(
+            "rule `{rule}`: one event led to {EVENTS_MAX} others, and the next of them, {}, is \
+             not looked at: rules seem to multiply what happens; let each fire once for many \
+             (`settle`, `Digest`, `limit`)",
+            event.id
+        );
+        self.depth = DEPTH_MAX;
+        self.note(EngineEvent::RuleFailed, ["", rule], message, out);
     }
 
     /// People should know of this, about a source and a rule.
@@ -430,7 +469,7 @@ impl Machine {
 
     /// Stops and starts clocks when a source goes and comes back.
     fn mind_source(&mut self, event: &Event) {
-        let super::event::Facts::Engine { event: Some(kind) } = event.facts else {
+        let Facts::Engine { event: Some(kind) } = event.facts else {
             return;
         };
         let engine = event.roots.get("engine").and_then(|it| it.get("source")?.as_str());
@@ -468,7 +507,8 @@ fn expected(rule: &Rule, values: &[String], now: i64) -> Seen {
         event.insert("id".to_owned(), id.as_str().into());
     }
     let source = String::new();
-    Seen { id, source, time: now, roots: Arc::default(), captures: own, depth: 0 }
+    let origin = led::origin(&id);
+    Seen { id, source, time: now, roots: Arc::default(), captures: own, depth: 0, origin }
 }
 
 fn put(into: &mut Map<String, Json>, path: &[Arc<str>], value: &str) {
@@ -491,7 +531,7 @@ fn from_seconds(seconds: i64) -> i64 {
 
 /// The most flags.
 pub const FLAGS_MAX: usize = 10_000;
-/// How many firings may lead to each other.
-const DEPTH_MAX: u32 = 8;
+/// The most firings that may lead to each other.
+pub const DEPTH_MAX: u32 = 8;
 /// How long the same trouble is not said again, in milliseconds.
 pub(super) const TELL_AGAIN_MILLIS: i64 = 60_000;

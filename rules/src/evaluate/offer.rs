@@ -4,6 +4,7 @@ use super::event::{Event, Roots, Seen, jinja};
 use super::explain::Step;
 use super::firing::{Firing, What, absent_for};
 use super::keyed::Key;
+use super::led;
 use super::length;
 use super::limit::{self, Verdict};
 use super::lines::Role;
@@ -279,6 +280,8 @@ impl Machine {
         Firing {
             rule: rule.name.to_string(),
             what,
+            // One event may come due again and again.
+            origin: if is_timed { led::origin(&id) } else { seen.origin },
             id,
             at,
             key,

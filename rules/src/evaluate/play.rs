@@ -253,6 +253,7 @@ impl Play {
         match inner.job {
             Job::Emit { kind, fields } => {
                 let event = Event::emitted(&kind, &fields, &inner.id, now, inner.depth);
+                let event = event.led_to(inner.origin, &inner.rule);
                 self.machine.event(&event, now, out);
             }
             Job::Set { flag, millis } => {
@@ -276,6 +277,7 @@ impl Play {
         for ended in ended {
             with.ended(&ended);
             let event = Event::task(&ended.end, &ended.id, now, ended.depth);
+            let event = event.led_to(ended.origin, &ended.end.rule);
             self.machine.event(&event, now, out);
         }
     }
@@ -300,7 +302,9 @@ impl Play {
 struct Inner {
     job: Job,
     id: String,
+    rule: String,
     depth: u32,
+    origin: u64,
 }
 
 impl Inner {
@@ -310,7 +314,9 @@ impl Inner {
         is_inner.then(|| Self {
             job: start.job.clone(),
             id: format!("{}/{}", start.firing, start.action),
+            rule: start.rule.clone(),
             depth: start.depth,
+            origin: start.origin,
         })
     }
 }

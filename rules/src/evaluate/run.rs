@@ -19,6 +19,7 @@ use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
+pub use task::Ended;
 use task::{Task, TaskState, left, pause, retries, tail, together};
 pub use under_way::{Doing, TaskUnderWay, UnderWay};
 
@@ -84,6 +85,8 @@ pub struct Start {
     pub firing: String,
     /// How many firings led to it.
     pub depth: u32,
+    /// The number of what it all began with.
+    pub origin: u64,
     /// Counts from 1.
     pub attempt: u32,
     /// What is to be done.
@@ -118,17 +121,6 @@ pub enum Outcome {
         /// The end of what it said.
         stderr: String,
     },
-}
-
-/// A task has ended for good.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ended {
-    /// The same for the same task of the same firing.
-    pub id: String,
-    /// How many firings led to it.
-    pub depth: u32,
-    /// How it ended.
-    pub end: TaskEnd,
 }
 
 impl Runs {
@@ -366,6 +358,7 @@ impl Runs {
             word: action.word,
             firing: run.firing.id.clone(),
             depth: run.firing.depth,
+            origin: run.firing.origin,
             attempt,
             job,
             timeout: action.timeout,
@@ -430,7 +423,8 @@ impl Runs {
             failure
         });
         let id = format!("{}/{}", run.firing.id, action.id);
-        ended.push(Ended { id, depth: run.firing.depth, end });
+        let (depth, origin) = (run.firing.depth, run.firing.origin);
+        ended.push(Ended { id, depth, origin, end });
         if let Some(failure) = failure {
             self.start(failure);
         }

@@ -1,10 +1,11 @@
 //! All that a machine remembers, in parts that are written by themselves.
 //!
 //! A part is a rule's state, what it keeps for one key, the flags, the descriptions of one
-//! journal, or the clock. So what is written after an event is what it touched, and not what
-//! a thousand rules count, or one of a thousand keys.
+//! journal, what events led to, or the clock. So what is written after an event is what it
+//! touched, and not what a thousand rules count, or one of a thousand keys.
 
 use super::by_key::{self, KEY, KeyPart, Which};
+use super::led::Led;
 use super::machine::Machine;
 use super::state::RuleState;
 use super::transaction::Descriptions;
@@ -58,6 +59,7 @@ pub(super) struct Touched {
     pub(super) rules: BTreeSet<usize>,
     pub(super) flags: bool,
     pub(super) descriptions: BTreeSet<String>,
+    pub(super) led: bool,
     /// The clock went with what happened before, or what is written with it is another.
     pub(super) clock: bool,
     /// Parts of what is no more: of rules that are gone or mean something else.
@@ -101,6 +103,7 @@ struct Read<'p> {
     clock: Option<WrittenClock>,
     flags: Option<WrittenFlags>,
     descriptions: BTreeMap<String, Descriptions>,
+    led: Option<Led>,
     rules: Vec<(String, ReadRule)>,
     /// By rule.
     keys: BTreeMap<String, Vec<KeyPart<'p>>>,
@@ -129,6 +132,7 @@ impl Machine {
             rules: (0..self.states.len()).collect(),
             flags: true,
             descriptions: self.descriptions.keys().cloned().collect(),
+            led: !self.led.is_empty(),
             clock: true,
             forgotten: BTreeSet::new(),
         };
@@ -156,6 +160,7 @@ impl Machine {
         let touched = &self.touched;
         touched.flags
             || touched.clock
+            || touched.led
             || !touched.rules.is_empty()
             || !touched.descriptions.is_empty()
             || !touched.forgotten.is_empty()
@@ -177,6 +182,9 @@ impl Machine {
         let mut parts = vec![part(CLOCK.to_owned(), &clock)?];
         if touched.flags {
             parts.push(part(FLAGS.to_owned(), &self.flags)?);
+        }
+        if touched.led {
+            parts.push(part(LED.to_owned(), &self.led)?);
         }
         for source in &touched.descriptions {
             let known = self.descriptions.get(source);
@@ -210,7 +218,7 @@ impl Machine {
     ///
     /// When a part cannot be understood; nothing has changed then.
     pub fn restore(&mut self, parts: &[Part]) -> Result<Restored, SnapshotError> {
-        let Read { clock, flags, descriptions, rules, keys } = Read::of(parts)?;
+        let Read { clock, flags, descriptions, led, rules, keys } = Read::of(parts)?;
         let (found, forgotten) = self.find(rules, keys)?;
         let now = instant(self.clock);
         self.is_fresh &= parts.is_empty();
@@ -224,6 +232,7 @@ impl Machine {
         self.descriptions = descriptions;
         // The parts are what there is: what was not written of before is nowhere.
         self.touched.forgotten = forgotten.into_iter().collect();
+        self.led = led.unwrap_or_default();
         let mut restored = Restored::default();
         for it in found {
             self.restore_rule(it, &mut restored);
@@ -300,6 +309,7 @@ impl Machine {
 
 const CLOCK: &str = "clock";
 const FLAGS: &str = "flags";
+const LED: &str = "led";
 const DESCRIPTIONS: &str = "descriptions/";
 const RULE: &str = "rule/";
 
@@ -321,6 +331,8 @@ impl<'p> Read<'p> {
                 it.clock = Some(read(name, bytes)?);
             } else if name == FLAGS {
                 it.flags = Some(read(name, bytes)?);
+            } else if name == LED {
+                it.led = Some(read(name, bytes)?);
             } else if let Some(source) = name.strip_prefix(DESCRIPTIONS) {
                 let known: Option<Descriptions> = read(name, bytes)?;
                 it.descriptions.insert(source.to_owned(), known.unwrap_or_default());

@@ -14,6 +14,7 @@ pub(super) fn seen(time: i64) -> Seen {
         roots: Arc::default(),
         captures: serde_json::Map::new(),
         depth: 0,
+        origin: 0,
     }
 }
 

@@ -146,7 +146,7 @@ impl<'a> Reader<'a> {
             }
             seen.push((name, field.name.clone()));
             match block.field(name) {
-                Some(known) => self.field(known, &field.value, &mut values),
+                Some(known) => self.field(block, known, &field.value, &mut values),
                 None if block.others == Others::Wrong => {
                     let meant = self.unknown_field(block, node, field);
                     values.unread.extend(meant.map(str::to_owned));
@@ -155,15 +155,26 @@ impl<'a> Reader<'a> {
                 None => self.other(block.others, field, &mut values),
             }
         }
+        if block.others == Others::Kept {
+            self.are_fixed(&values);
+        }
         self.items(block, node, &inner.items, &mut values);
         self.missing(block, &mut values, node);
         Some(values)
     }
 
-    fn field(&mut self, field: &'static Field, node: &Node, values: &mut Values) {
+    fn field(
+        &mut self,
+        block: &'static Block,
+        field: &'static Field,
+        node: &Node,
+        values: &mut Values,
+    ) {
         match self.value(field.wants, node, field.name) {
-            Some(value) => values.fields.push((field.name, value)),
-            None => values.unread.push(field.name.to_owned()),
+            Some(value) if self.is_fixed(block, field, &value) => {
+                values.fields.push((field.name, value));
+            }
+            _ => values.unread.push(field.name.to_owned()),
         }
     }
 

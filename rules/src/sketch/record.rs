@@ -10,7 +10,14 @@ pub(super) fn files(text: &[u8], source: Option<&str>) -> Vec<String> {
     let text = [text, b"\n"].concat();
     let mut reader = Reader::new(text.as_slice());
     let Ok(Some(entry)) = reader.next() else { return Vec::new() };
-    let Ok(record) = Record::parse(entry.bytes) else { return Vec::new() };
+    let bytes = entry.bytes.to_vec();
+    let Ok(record) = Record::parse(&bytes) else { return Vec::new() };
+    // A rule is made of one row.
+    while let Ok(Some(more)) = reader.next() {
+        if Record::parse(more.bytes).is_ok_and(|it| it.table().is_some()) {
+            return Vec::new();
+        }
+    }
     let op = match record.op() {
         Op::Pv | Op::Put => "Put",
         Op::Rv => "Replace",
@@ -18,7 +25,7 @@ pub(super) fn files(text: &[u8], source: Option<&str>) -> Vec<String> {
         _ => return Vec::new(),
     };
     let Some(table) = record.table() else { return Vec::new() };
-    let written = String::from_utf8_lossy(entry.bytes).replace("{{", "{ {");
+    let written = String::from_utf8_lossy(&bytes).replace("{{", "{ {");
     let given =
         quoted(&format!("{}\n@ex@ 1 1700000000\n", written.trim_end_matches('\n')));
     let known = ["user", "name", "client", "change"];

@@ -74,17 +74,39 @@ fn what_is_nothing_is_said_to_be() {
     }
 }
 
+#[test]
+fn of_several_lines_there_is_no_rule() {
+    for (lines, wanted) in [
+        ("one\ntwo", "2 lines"),
+        ("one\r\ntwo\r\nthree\n", "3 lines"),
+        ("@pv@ 0 @db.x@ \n@pv@ 0 @db.x@ \n", "2 lines"),
+        (
+            "@pv@ 6 @db.protect@ 1 0 @a@ @*@ 1 1 @//x@ \n@dv@ 0 @db.counters@ @x@ ",
+            "2 lines",
+        ),
+    ] {
+        let error = sketch(lines.as_bytes(), None, &Known::default()).unwrap_err();
+        assert!(error.to_string().contains(wanted), "{lines:?}: {error}");
+    }
+    // The transaction around one row is no other.
+    let row = "@pv@ 6 @db.protect@ 1 0 @a@ @*@ 1 1 @//x@ \n@ex@ 1 1700000000\n";
+    assert!(
+        sketch(row.as_bytes(), None, &Known::default()).unwrap().contains("Journal(")
+    );
+    assert!(sketch(b"one\r\n", None, &Known::default()).is_ok());
+}
+
 fn holds(line: &[u8]) {
-    let is_empty = |line: &[u8]| {
-        let line = line.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        String::from_utf8_lossy(line).trim().is_empty()
+    let is_no_line = |line: &[u8]| {
+        let line = String::from_utf8_lossy(line.trim_ascii_end()).into_owned();
+        line.trim().is_empty() || line.contains('\n')
     };
     match sketch(line, Some("auth"), &Known::default()) {
         Ok(file) => {
             assert!(is_sound(&file, &Known::default()), "{file}");
             assert!(!file.contains(steers), "{file:?}");
         }
-        Err(error) => assert!(is_empty(line), "{error}: {line:?}"),
+        Err(error) => assert!(is_no_line(line), "{error}: {line:?}"),
     }
 }
 

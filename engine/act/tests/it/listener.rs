@@ -195,6 +195,7 @@ fn what_a_listener_does_not_understand_is_found_before() {
     for (actions, wanted) in [
         (r#"Forward(to: "tripline://127.0.0.1:1")"#, "another Tripline keeps"),
         (r#"Print(to: "x"), Print(to: "x", secrets: Keep)"#, "is written to by another"),
+        (r#"Print(to: "x"), Print(to: "./x")"#, "is written to by another"),
     ] {
         let set = rules(&rule(actions));
         let wrong = Hands::new(&set, &context(directory.path())).err().unwrap();
@@ -208,4 +209,26 @@ fn what_a_listener_does_not_understand_is_found_before() {
     let hands = Hands::new(&set, &context(directory.path())).unwrap();
     assert_eq!(hands.writes(), ["x", "y"].map(|name| directory.path().join(name)));
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "nothing is touched");
+}
+
+#[test]
+fn the_files_that_actions_write_to_are_known() {
+    let directory = tempfile::tempdir().unwrap();
+    let set = rules(
+        r#"(rules: [
+            (name: "a", on: Lines(), do: [Print(to: "x"), Touch(dir: "/run", file: "a")],
+             on_failure: [Print(to: "y")]),
+            (name: "b", on: Lines(), match: r"(?P<f>\w+)",
+             do: [Touch(dir: "/run", file: "{{ f }}"), Emit(kind: "x")],
+             limit: (times: 1, per: "1m", then: [Print(to: "x")])),
+        ])"#,
+    );
+    let written = Hands::written(&set, &context(directory.path()));
+    let at = |name: &str| directory.path().join(name);
+    let wanted = [at("x"), "/run/a".into(), at("y"), at("x")];
+    let paths: Vec<_> = written.iter().map(|it| it.path.clone()).collect();
+    assert_eq!(paths, wanted);
+    let refused = written[2].refused("no".to_owned(), "another".to_owned());
+    assert!(refused.is_error && refused.line == 3, "{refused:?}");
+    assert_eq!((&*refused.rule, &*refused.message), ("a", "no"));
 }

@@ -66,6 +66,7 @@ pub(crate) fn start(number: usize, job: Job, timeout: Duration) -> Start {
         },
         firing: format!("auth/0/{number}/a rule"),
         depth: 1,
+        origin: 0,
         attempt: 1,
         job,
         timeout,

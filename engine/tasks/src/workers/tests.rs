@@ -13,6 +13,7 @@ fn start(rule: &str, number: u64) -> Start {
         word: "Clear",
         firing: format!("x/0/{number}/{rule}"),
         depth: 1,
+        origin: 0,
         attempt: 1,
         job: Job::Clear { flag: "f".to_owned() },
         timeout: Duration::from_secs(1),

@@ -154,7 +154,7 @@ impl Agent {
 }
 
 /// The header for a token in a file, which is read each time.
-fn bearer(path: &Path) -> Result<HeaderValue, String> {
+pub(in crate::forward) fn bearer(path: &Path) -> Result<HeaderValue, String> {
     let token = secret::read_private(path)?;
     let token = token.trim_ascii();
     let is_fine = !token.is_empty() && token.iter().all(u8::is_ascii_graphic);

@@ -14,6 +14,8 @@ use std::time::Duration;
 
 /// So much is read at a time.
 const BLOCK_BYTES: usize = 32 * 1024;
+/// However often an idle server is told that we are there.
+const SLEEP_MIN: Duration = Duration::from_secs(1);
 
 /// Carries bytes until the service ends, the connection breaks, or nobody is there
 /// any more. An idle server is told at this interval that we are there.
@@ -27,6 +29,7 @@ pub(super) fn carry(
         exchange,
         sending: Vec::new(),
         sent: 0,
+        is_begun: false,
         input: Input::Open,
         block: vec![0; BLOCK_BYTES],
         room: exchange.room(),
@@ -43,6 +46,8 @@ struct Carrier<'a> {
     /// Of what was given, from `sent` on it is to be sent.
     sending: Vec<u8>,
     sent: usize,
+    /// A part of what comes next may be sent.
+    is_begun: bool,
     input: Input,
     block: Vec<u8>,
     /// So much might still be read when it was read last.
@@ -60,22 +65,25 @@ enum Input {
 
 impl Carrier<'_> {
     fn run(&mut self, keepalive: Duration) -> Result<Exit, String> {
+        let mut has_looked_again = false;
         loop {
+            if self.exchange.is_over() {
+                return Err("it is not needed any more".to_owned());
+            }
             if self.sent == self.sending.len() {
                 self.sent = 0;
-                match self.exchange.next(&mut self.sending) {
-                    Some(true) => self.input = Input::Ends,
-                    Some(false) => {}
-                    None => return Err("it is not needed any more".to_owned()),
+                if self.exchange.next(&mut self.sending) {
+                    self.input = Input::Ends;
                 }
             }
             let has_sent = self.send()?;
             let has_heard = self.hear()? | self.hear_errors()?;
             // The library takes all there is from the socket whenever it looks for one
-            // thing.
+            // thing. So it is looked for again; but once, for it may be of no use.
             let queued = self.established.channel.read_window().available > 0;
-            let has_more = queued && self.room.0 > 0 && self.room.1 > 0;
-            if has_sent || has_heard || has_more {
+            let looks_again = queued && !has_looked_again;
+            has_looked_again = looks_again && !has_sent && !has_heard;
+            if has_sent || has_heard || looks_again {
                 continue;
             }
             if !queued && let Some(exit) = self.exit()? {
@@ -97,12 +105,17 @@ impl Carrier<'_> {
     fn send(&mut self) -> Result<bool, String> {
         let before = (self.sent, self.input);
         let channel = &mut self.established.channel;
-        // At its end the other side takes nothing any more: why, reading tells.
-        while self.sent < self.sending.len() && !channel.eof() {
+        // At its end the other side takes nothing any more: why, reading tells. But what
+        // was begun to be sent must go, or nothing else does.
+        while self.sent < self.sending.len() && (self.is_begun || !channel.eof()) {
+            self.is_begun = false;
             match channel.write(&self.sending[self.sent..]) {
                 Ok(0) => break,
                 Ok(count) => self.sent += count,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_begun = true;
+                    break;
+                }
                 Err(error) => return Err(error.to_string()),
             }
         }
@@ -173,12 +186,18 @@ impl Carrier<'_> {
     }
 
     fn sleep(&self, timeout: Duration) -> Result<(), String> {
-        let to_write = matches!(
-            self.established.session.block_directions(),
-            BlockDirections::Outbound | BlockDirections::Both
-        );
+        // What waits to be sent may have to go before anything is read.
+        let (is_in, is_out) = match self.established.session.block_directions() {
+            BlockDirections::Both => (true, true),
+            BlockDirections::Outbound => (false, true),
+            BlockDirections::Inbound | BlockDirections::None => (true, false),
+        };
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, is_in && self.room.0 > 0);
+        flags.set(PollFlags::OUT, is_out);
         let (is_unsent, stream) = (self.is_unsent(), &self.established.stream);
-        let slept = self.exchange.sleep(stream, to_write, is_unsent, self.room, timeout);
+        let timeout = timeout.max(SLEEP_MIN);
+        let slept = self.exchange.sleep(stream, flags, is_unsent, self.room, timeout);
         slept.map_err(described)
     }
 }

@@ -10,9 +10,11 @@ use std::os::fd::OwnedFd;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So much waits to be sent, besides what is being sent; and so much of what came
-/// waits to be read.
-const BYTES_MAX: usize = 256 * 1024;
+/// So much waits to be sent, besides what is being sent. What waits counts as gone for
+/// whoever looks whether the other side takes anything, so it is little.
+const TO_SEND_BYTES_MAX: usize = 64 * 1024;
+/// So much of what came waits to be read.
+const HEARD_BYTES_MAX: usize = 256 * 1024;
 
 /// Between the two.
 pub(super) struct Exchange {
@@ -91,7 +93,8 @@ impl Exchange {
     /// Takes some of the bytes to be sent; how many.
     pub(super) fn send(&self, bytes: &[u8]) -> usize {
         let mut traffic = self.traffic();
-        let count = bytes.len().min(BYTES_MAX.saturating_sub(traffic.to_send.len()));
+        let count =
+            bytes.len().min(TO_SEND_BYTES_MAX.saturating_sub(traffic.to_send.len()));
         traffic.to_send.extend_from_slice(&bytes[..count]);
         if count > 0 {
             self.wake_up(traffic);
@@ -142,7 +145,7 @@ impl Exchange {
     /// room for something to be sent.
     pub(super) fn wait(&self, for_room: bool, until: Instant) {
         let waited = self.wait_while(until, |traffic| {
-            let has_room = for_room && traffic.to_send.len() < BYTES_MAX;
+            let has_room = for_room && traffic.to_send.len() < TO_SEND_BYTES_MAX;
             !matches!(traffic.stage, Stage::Over(_)) && !has_room && traffic.has_nothing()
         });
         drop(waited);
@@ -172,10 +175,9 @@ impl Exchange {
     }
 
     fn wake_up(&self, mut traffic: MutexGuard<'_, Traffic>) {
-        let sleeps = std::mem::take(&mut traffic.sleeps);
-        drop(traffic);
-        if sleeps {
-            // It takes 2^64 of them to fill it.
+        if std::mem::take(&mut traffic.sleeps) {
+            // While it is locked, so that whoever sees it taken finds the call. It takes
+            // 2^64 of them to fill it.
             _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
         }
     }
@@ -195,15 +197,20 @@ impl Exchange {
     }
 
     /// Exchanges what was sent for what is to be sent next, and returns whether
-    /// nothing comes behind that. `None` when nobody is there any more.
-    pub(super) fn next(&self, sent: &mut Vec<u8>) -> Option<bool> {
+    /// nothing comes behind that.
+    pub(super) fn next(&self, sent: &mut Vec<u8>) -> bool {
         sent.clear();
         let mut traffic = self.traffic();
         std::mem::swap(sent, &mut traffic.to_send);
         if !sent.is_empty() {
             self.changed.notify_all();
         }
-        (!traffic.is_over).then(|| std::mem::take(&mut traffic.input_ends))
+        std::mem::take(&mut traffic.input_ends)
+    }
+
+    /// Whether nobody is there any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.traffic().is_over
     }
 
     /// So much may be heard, and so much of what is said besides.
@@ -221,13 +228,12 @@ impl Exchange {
         self.changed.notify_all();
     }
 
-    /// Waits until the socket has or takes something, or the pipe has. What the pipe
-    /// has to send is of no use while something `is_unsent`; and what comes by the
-    /// socket while there is no `room` for it.
+    /// Waits until the socket is as `flags` say, or the pipe has something. What the pipe
+    /// has to send is of no use while something `is_unsent`.
     pub(super) fn sleep(
         &self,
         stream: &TcpStream,
-        to_write: bool,
+        flags: PollFlags,
         is_unsent: bool,
         room: (usize, usize),
         timeout: Duration,
@@ -241,14 +247,11 @@ impl Exchange {
             }
             traffic.sleeps = true;
         }
-        let mut flags = PollFlags::empty();
-        flags.set(PollFlags::IN, room.0 > 0);
-        flags.set(PollFlags::OUT, to_write);
         let mut polled =
             [PollFd::new(stream, flags), PollFd::new(&self.wake, PollFlags::IN)];
         let result = poll(&mut polled, Timespec::try_from(timeout).ok().as_ref());
-        let was_woken = !std::mem::take(&mut self.traffic().sleeps);
-        if was_woken {
+        let was_called = !std::mem::take(&mut self.traffic().sleeps);
+        if was_called {
             _ = rustix::io::read(&self.wake, &mut [0; 8]);
         }
         match result {
@@ -265,7 +268,7 @@ impl Traffic {
 
     fn room(&self) -> (usize, usize) {
         (
-            BYTES_MAX.saturating_sub(self.heard.len()),
+            HEARD_BYTES_MAX.saturating_sub(self.heard.len()),
             ERRORS_BYTES_MAX.saturating_sub(self.errors.len()),
         )
     }
@@ -283,13 +286,13 @@ mod tests {
     #[test]
     fn what_nobody_takes_is_bounded_both_ways() {
         let exchange = Exchange::new().unwrap();
-        let block = vec![7; BYTES_MAX];
-        assert_eq!(exchange.send(&block[1..]), BYTES_MAX - 1);
+        let block = vec![7; HEARD_BYTES_MAX];
+        assert_eq!(exchange.send(&block[..TO_SEND_BYTES_MAX - 1]), TO_SEND_BYTES_MAX - 1);
         assert_eq!(exchange.send(&block), 1);
         assert_eq!(exchange.send(&block), 0);
         let mut sent = Vec::new();
-        assert_eq!(exchange.next(&mut sent), Some(false));
-        assert_eq!((sent.len(), exchange.send(b"more")), (BYTES_MAX, 4));
+        assert!(!exchange.next(&mut sent));
+        assert_eq!((sent.len(), exchange.send(b"more")), (TO_SEND_BYTES_MAX, 4));
         exchange.hear(&block);
         assert_eq!(exchange.room(), (0, ERRORS_BYTES_MAX));
         let mut into = [0; 10];
@@ -308,9 +311,7 @@ mod tests {
         assert!(matches!(exchange.over(), Some(Over::Ended(Exit::Status(3)))));
     }
 
-    #[test]
-    fn each_wakes_the_other() {
-        let exchange = Exchange::new().unwrap();
+    fn sockets() -> (TcpStream, TcpStream) {
         let (ours, theirs) = rustix::net::socketpair(
             rustix::net::AddressFamily::UNIX,
             rustix::net::SocketType::STREAM,
@@ -318,14 +319,22 @@ mod tests {
             None,
         )
         .unwrap();
-        let (stream, mut sent) = (TcpStream::from(ours), Vec::new());
+        (ours.into(), theirs.into())
+    }
+
+    #[test]
+    fn each_wakes_the_other() {
+        let exchange = Exchange::new().unwrap();
+        let (stream, _theirs) = sockets();
+        let mut sent = Vec::new();
         thread::scope(|scope| {
             scope.spawn(|| {
                 // It answers each byte until nobody is there.
-                while exchange.next(&mut sent).is_some() {
+                while !exchange.is_over() {
+                    exchange.next(&mut sent);
                     exchange.hear(&sent);
                     let (room, timeout) = (exchange.room(), Duration::from_secs(60));
-                    exchange.sleep(&stream, false, false, room, timeout).unwrap();
+                    exchange.sleep(&stream, PollFlags::IN, false, room, timeout).unwrap();
                 }
             });
             let mut into = [0; 8];
@@ -336,6 +345,32 @@ mod tests {
             }
             exchange.close();
         });
-        drop(theirs);
+    }
+
+    /// Whoever is called while something wakes it anyway sleeps the next time.
+    #[test]
+    fn no_call_is_left_over() {
+        let exchange = Exchange::new().unwrap();
+        let (stream, mut theirs) = sockets();
+        std::io::Write::write_all(&mut theirs, b"x").unwrap();
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..10_000 {
+                    exchange.send(b"x");
+                    thread::yield_now();
+                }
+            });
+            let mut sent = Vec::new();
+            for _ in 0..10_000 {
+                exchange.next(&mut sent);
+                let (room, timeout) = (exchange.room(), Duration::from_millis(1));
+                exchange.sleep(&stream, PollFlags::IN, false, room, timeout).unwrap();
+            }
+        });
+        assert_eq!(
+            rustix::io::read(&exchange.wake, &mut [0; 8]).unwrap_err(),
+            Errno::AGAIN,
+            "it would never sleep again"
+        );
     }
 }

@@ -2,10 +2,23 @@
 
 use super::Outcome;
 use crate::compiled::{Action, ActionKind};
-use crate::evaluate::length;
+use crate::evaluate::{TaskEnd, length};
 use crate::model::Overlap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
+
+/// A task has ended for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The same for the same task of the same firing.
+    pub id: String,
+    /// How many firings led to it.
+    pub depth: u32,
+    /// The number of what it all began with.
+    pub origin: u64,
+    /// How it ended.
+    pub end: TaskEnd,
+}
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Task {

@@ -18,6 +18,7 @@ fn firing(rule: &str, number: i64) -> Firing {
         own: captures,
         flags: Vec::new(),
         depth: 1,
+        origin: 0,
         more: Vec::new(),
     }
 }
