@@ -9,8 +9,8 @@ use crate::config::{Config, Registry};
 use crate::terminal::{Answers, say};
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
-use std::collections::BTreeSet;
 use std::io::Write as _;
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::ExitCode;
 use tripline_api::{ListenerId, Store as _};
@@ -55,8 +55,13 @@ pub(crate) fn run(args: &TasksArgs, registry: &Registry) -> anyhow::Result<ExitC
             && (!args.running || task.is_under_way())
             && args.rule.as_ref().is_none_or(|rule| *rule == task.rule)
     });
-    let more = tasks.len().saturating_sub(args.count.unwrap_or(COUNT));
-    tasks.drain(..more);
+    let count = args.count.map_or(COUNT, NonZeroUsize::get);
+    let all = tasks.len();
+    // The newest of those that ended, and the oldest of the others.
+    let ended = tasks.partition_point(|task| !task.is_under_way());
+    tasks.truncate(ended.saturating_add(count));
+    tasks.drain(..ended.saturating_sub(count));
+    let more = all - tasks.len();
     let mut out = Answers::new();
     match args.json {
         true => show::write_json(&mut out, &tasks)?,
@@ -67,9 +72,8 @@ pub(crate) fn run(args: &TasksArgs, registry: &Registry) -> anyhow::Result<ExitC
     if tasks.is_empty() {
         say(format_args!("{}", nothing(args, &config, is_there)));
     } else if more > 0 {
-        let all = more + tasks.len();
         let tasks = counted(tasks.len(), "task");
-        say(format_args!("these are the newest {tasks} of {all}; all of them: -n {all}"));
+        say(format_args!("these are {tasks} of {all}; all of them: -n {all}"));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -138,8 +142,9 @@ impl Task {
 
     /// Whether this is its id, or that of its event or its firing.
     fn is(&self, id: &str) -> bool {
-        let behind = self.id.strip_prefix(id);
-        !id.is_empty() && behind.is_some_and(|it| it.is_empty() || it.starts_with('/'))
+        let event = self.event();
+        let rule = id.strip_prefix(event).and_then(|rest| rest.strip_prefix('/'));
+        id == self.id || id == event || rule == Some(&self.rule)
     }
 }
 
@@ -152,19 +157,22 @@ fn known(state: &Path) -> anyhow::Result<Option<Vec<Task>>> {
         Err(error) => return Err(error.into()),
     };
     let rules = ListenerId::new(Rules::NAME).context("the rules have no name")?;
-    // First what is under way: what ends between the two is then among both.
-    let runs = store.kept_under(&rules, Rules::UNDER_WAY_KEPT_UNDER)?;
-    let ended = store.kept_under(&rules, Ran::KEPT_UNDER)?;
-    let mut tasks: Vec<_> = ended.iter().filter_map(Ran::read).map(ended_task).collect();
-    let mut under_way = Vec::new();
-    for run in &runs {
-        let read = UnderWay::read(run.value.as_deref().unwrap_or_default());
-        let read = read.with_context(|| format!("{}: {}", shown(state), run.name))?;
-        under_way.extend(tasks_of(read));
+    let kept =
+        store.kept_under(&rules, &[Ran::KEPT_UNDER, Rules::UNDER_WAY_KEPT_UNDER])?;
+    let (mut tasks, mut under_way) = (Vec::new(), Vec::new());
+    for it in kept {
+        if it.name.starts_with(Ran::KEPT_UNDER) {
+            tasks.extend(Ran::read(&it).map(ended_task));
+            continue;
+        }
+        match UnderWay::read(it.value.as_deref().unwrap_or_default()) {
+            Ok(run) => under_way.extend(tasks_of(run)),
+            Err(error) => {
+                let (state, run) = (shown(state), it.name);
+                say(format_args!("{state}: {run} cannot be read: {error}"));
+            }
+        }
     }
-    let have_ended: BTreeSet<&str> = tasks.iter().map(|task| &*task.id).collect();
-    under_way.retain(|task| !have_ended.contains(&*task.id));
-    drop(have_ended);
     // What was begun long ago comes first, what waits for its turn last.
     under_way.sort_by_cached_key(|task| match &task.what {
         What::UnderWay { since, fired, .. } => (since.is_none(), since.unwrap_or(*fired)),

@@ -6,7 +6,7 @@ mod table;
 use crate::cli::WhereArgs;
 use crate::config::{self, Config, ConfigError, Registry};
 use crate::terminal::say;
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, IsTerminal as _, Write as _};
@@ -28,21 +28,30 @@ use tripline_tasks::Rules;
 /// When the state or a source cannot be read, or the place does not exist.
 pub(crate) fn run(args: &WhereArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
     // Places are to be seen also while somebody writes rules.
-    let (mut config, has_wrong_rules) = match Config::load(&args.config, registry) {
-        Ok(config) => (config, false),
+    let (mut config, wrong) = match Config::load(&args.config, registry) {
+        Ok(config) => (config, None),
         Err(error) => {
             let config = Config::load_without_rules(&args.config, registry)?;
-            let (wrong, path) = (wrong_file(&error, &config), shown(&args.config));
-            say(format_args!(
-                "{wrong} has errors: what is shown of the rules is what was kept; \
-                 `tripline check {path}` says what is wrong"
-            ));
-            (config, true)
+            let wrong = wrong_file(&error, &config);
+            (config, Some(wrong))
         }
     };
-    match args.set.as_slice() {
-        [listener, source, place] => set::set(&config, listener, source, place, args.yes),
-        _ => show(&mut config, has_wrong_rules.then_some(registry), args.json),
+    let path = shown(&args.config);
+    let see = format!("`tripline check {path}` says what is wrong");
+    match (args.set.as_slice(), wrong) {
+        ([listener, ..], Some(wrong)) if listener == Rules::NAME => {
+            bail!("the rules cannot be moved while {wrong} has errors: {see}")
+        }
+        ([listener, source, place], _) => {
+            set::set(&config, listener, source, place, args.yes)
+        }
+        (_, None) => show(&mut config, None, args.json),
+        (_, Some(wrong)) => {
+            say(format_args!(
+                "{wrong} has errors: what is shown of the rules is what was kept; {see}"
+            ));
+            show(&mut config, Some(registry), args.json)
+        }
     }
 }
 

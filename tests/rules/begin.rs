@@ -31,7 +31,30 @@ fn it_is_said_how_much_old_is_acted_on() {
     let again = Place::new("", &rule("x"));
     again.append(&old);
     let bytes = format!("act on the {} bytes that are there", old.len());
-    again.until_idle().exits(0).complains([&*bytes, "`start: Now`"]);
+    let ran = again.until_idle().exits(0);
+    ran.complains([&*bytes, "tripline.ron --set rules app end`"]);
+}
+
+#[test]
+fn a_journal_is_told_of_as_it_is_begun() {
+    let rule = r#"(name: "any", on: Journal(source: "p4"), do: [Touch(dir: "HERE", file: "x")])"#;
+    let journal = "@pv@ 0 @db.counters@ @change@ 1 \n@ex@ 1 1700000001\n";
+    for (start, is_told) in
+        [("", true), (", start: Oldest", true), (", start: Now", false)]
+    {
+        let place = Place::new("", rule);
+        place.dir.write(
+            "tripline.ron",
+            format!(
+                r#"(state: "state", sources: {{"p4": Journal(path: "journal"{start})}},
+                    listeners: {{}}, rules: ["rules.d/*.ron"])"#
+            ),
+        );
+        place.dir.write("journal", journal);
+        let ran = place.until_idle().exits(0);
+        assert_eq!(ran.stderr().contains(FIRST), is_told, "{start}: {ran}");
+        assert_eq!(place.tasks().len(), usize::from(is_told), "{start}: {ran}");
+    }
 }
 
 #[test]

@@ -67,13 +67,11 @@ fn a_slow_action_goes_on_over_reloads() {
     assert!(wait_until(PATIENCE, || place.file("begun").exists()), "{}", place.said());
     // Another action before it: it has another place among those of its firing.
     let first = r#"Touch(id: "mark", dir: "HERE", file: "marked"),"#;
-    for (number, (extra, name)) in
-        [("", "one"), (first, "two"), (first, "three")].into_iter().enumerate()
-    {
+    for (extra, name, tasks) in [("", "one", 1), (first, "two", 3), (first, "three", 4)] {
         place.rules(&with(extra, name));
         daemon.signal(Signal::HUP);
         // Before its end is kept, the next set would do it again.
-        place.wait_for_tasks(number + 1);
+        place.wait_for_tasks(tasks);
         assert!(place.file(name).exists(), "{}", place.said());
     }
     assert!(!place.file("ended").exists() || place.dir.read("ended").is_empty());

@@ -108,8 +108,9 @@ fn what_failed_and_what_runs_is_shown_beside_the_daemon() {
     place.wait_for_tasks(4);
     daemon.stop();
     tasks(&place, &["--running"]).exits(0).complains(["no task is under way"]);
-    let newest =
-        tasks(&place, &["-n", "1"]).exits(0).complains(["the newest 1 task of 4"]);
+    let newest = tasks(&place, &["-n", "1"])
+        .exits(0)
+        .complains(["these are 1 task of 4; all of them: -n 4"]);
     assert!(newest.stdout().contains("behind"), "{newest}");
 }
 

@@ -53,7 +53,8 @@ pub trait Store: Send {
     /// When the store cannot be read.
     fn kept(&mut self, listener: &ListenerId) -> Result<Vec<Kept>, StoreError>;
 
-    /// The part of what a listener remembers whose names begin so, ordered by name.
+    /// The parts of what a listener remembers whose names begin with one of these, all as
+    /// they were at one moment: in the order of the beginnings, then of the names.
     ///
     /// # Errors
     ///
@@ -61,11 +62,14 @@ pub trait Store: Send {
     fn kept_under(
         &mut self,
         listener: &ListenerId,
-        prefix: &str,
+        prefixes: &[&str],
     ) -> Result<Vec<Kept>, StoreError> {
-        let mut kept = self.kept(listener)?;
-        kept.retain(|it| it.name.starts_with(prefix));
-        Ok(kept)
+        let kept = self.kept(listener)?;
+        let under = |prefix: &&str| {
+            let prefix = (*prefix).to_owned();
+            kept.iter().filter(move |it| it.name.starts_with(&prefix)).cloned()
+        };
+        Ok(prefixes.iter().flat_map(under).collect())
     }
 }
 

@@ -3,6 +3,7 @@
 use super::parse_source;
 use clap::Args;
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use tripline_api::SourceId;
 
@@ -145,9 +146,9 @@ pub(crate) struct TasksArgs {
     /// Write one JSON array.
     #[arg(long)]
     pub(crate) json: bool,
-    /// The newest so many; 100 unless given.
+    /// The newest so many that ended, and so many others; 100 unless given.
     #[arg(short = 'n', long, value_name = "COUNT")]
-    pub(crate) count: Option<usize>,
+    pub(crate) count: Option<NonZeroUsize>,
 }
 
 /// A time with its zone, or on this machine's clock; a day is its beginning.

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::terminal;
 use tripline_api::{Progress, Settled, SourceId};
+use tripline_diagnose::shown;
 use tripline_tasks::Rules;
 
 /// Says of which sources rules are about to act on what was there before the first start:
@@ -20,10 +21,11 @@ pub(super) fn say(config: &Config, known: &[Progress]) {
         let behind = source.behind(&Settled::default()).unwrap_or_default();
         let bytes: u64 = behind.values().map(|left| left.bytes).sum();
         if bytes > 0 {
+            let config = shown(&config.path);
             terminal::say(format_args!(
                 "{id}: rules see it for the first time, and act on the {bytes} bytes that \
-                 are there. Where only what comes later is to count, write `start: Now` \
-                 into the source before the first start"
+                 are there; to pass over these stop, and type \
+                 `tripline where {config} --set rules {id} end`"
             ));
         }
     }

@@ -26,22 +26,26 @@ pub(crate) fn all(
         .collect()
 }
 
-/// Those whose names begin so, by name; reads none of the others.
+/// Those whose names begin with one of these, by name; reads none of the others.
 pub(crate) fn under(
-    connection: &Connection,
+    connection: &mut Connection,
     listener: &ListenerId,
-    prefix: &str,
+    prefixes: &[&str],
 ) -> rusqlite::Result<Vec<Kept>> {
-    let mut statement = connection.prepare_cached(FROM)?;
-    let mut rows = statement.query(params![listener.as_str(), prefix])?;
+    // So that all of them are of one moment.
+    let transaction = connection.transaction()?;
+    let mut statement = transaction.prepare_cached(FROM)?;
     let mut kept = Vec::new();
-    while let Some(row) = rows.next()? {
-        // They come in the order of their bytes: those that begin so come first.
-        let name: String = row.get(0)?;
-        if !name.starts_with(prefix) {
-            break;
+    for prefix in prefixes {
+        let mut rows = statement.query(params![listener.as_str(), prefix])?;
+        while let Some(row) = rows.next()? {
+            // They come in the order of their bytes: those that begin so come first.
+            let name: String = row.get(0)?;
+            if !name.starts_with(prefix) {
+                break;
+            }
+            kept.push(Kept { name, value: Some(row.get(1)?) });
         }
-        kept.push(Kept { name, value: Some(row.get(1)?) });
     }
     Ok(kept)
 }

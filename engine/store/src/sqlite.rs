@@ -92,9 +92,9 @@ impl Store for SqliteStore {
     fn kept_under(
         &mut self,
         listener: &ListenerId,
-        prefix: &str,
+        prefixes: &[&str],
     ) -> Result<Vec<Kept>, StoreError> {
-        kept::under(&self.connection, listener, prefix).map_err(|error| {
+        kept::under(&mut self.connection, listener, prefixes).map_err(|error| {
             store_error("cannot read what is remembered from", &self.file, error)
         })
     }

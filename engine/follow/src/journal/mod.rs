@@ -56,7 +56,7 @@ struct JournalArgs {
     record_bytes_max: Option<usize>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
 enum StartArg {
     #[default]
     Oldest,
@@ -117,9 +117,9 @@ impl SourceFactory for JournalFactory {
     }
 }
 
-/// How long a file that may be the wanted one is waited for, unless configured.
 /// The longest record that may be configured, in bytes: 1 GiB.
 const RECORD_BYTES_MOST: usize = 1 << 30;
+/// How long a file that may be the wanted one is waited for, unless configured.
 const GAP_AFTER: Duration = Duration::from_secs(10);
 
 /// A followed journal.
@@ -172,7 +172,10 @@ impl Source for JournalSource {
     fn behind(&self, settled: &Settled) -> Result<Behind, SourceError> {
         let files = self.0.scan()?;
         let cursor = settled.get(&None);
-        let place = cursor.map(|c| c.place);
+        let place = match cursor {
+            Some(cursor) => Some(cursor.place),
+            None => self.0.begins(&files)?,
+        };
         // What has a higher number than the live journal is of an earlier life.
         let live = files.iter().find(|f| f.hint == Hint::Live);
         let newest = live.and_then(Found::number);
@@ -193,7 +196,11 @@ impl Source for JournalSource {
             sizes.get(&p.sequence).map_or(0, |size| (*size).min(p.offset))
         });
         let bytes = sizes.values().sum::<u64>() - read;
-        let next_to_go = self.0.next_to_go(&files, cursor, newest);
+        let next_to_go = match (cursor, self.0.start) {
+            // What is passed over may go.
+            (None, start) if start != StartArg::Oldest => None,
+            _ => self.0.next_to_go(&files, cursor, newest),
+        };
         Ok(Behind::from([(None, Left { bytes, next_to_go })]))
     }
 
@@ -316,6 +323,17 @@ impl Shared {
             }
         };
         Ok(place.map(Cursor::unproved))
+    }
+
+    /// Where somebody who was never here begins; `None` for at the oldest.
+    fn begins(&self, files: &[Found]) -> Result<Option<Place>, SourceError> {
+        Ok(match self.start {
+            StartArg::Oldest => None,
+            StartArg::Now => self.now(files)?.ok(),
+            StartArg::Journal(number) | StartArg::Checkpoint(number) => {
+                Some(Place::start_of(0, number))
+            }
+        })
     }
 
     fn oldest(&self, files: &[Found]) -> Result<Place, String> {

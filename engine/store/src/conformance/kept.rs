@@ -24,7 +24,8 @@ pub(super) fn it_is_found_by_its_prefix(store: &mut dyn Store) {
     let all: Vec<_> = names.iter().map(|name| (*name, Some("x"))).collect();
     commit(store, &[keep("mail", &all), keep("ci", &[("task/3", Some("y"))])]);
     let mut under = |prefix: &str| {
-        let kept = store.kept_under(&id("mail"), prefix).expect("the store can be read");
+        let kept =
+            store.kept_under(&id("mail"), &[prefix]).expect("the store can be read");
         kept.into_iter().map(|it| it.name).collect::<Vec<_>>()
     };
     assert_eq!(under("task/"), ["task/1", "task/10", "task/2", "task/\u{10ffff}"]);

@@ -10,11 +10,9 @@ use std::os::fd::OwnedFd;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So much waits to be sent, besides what is being sent. What waits counts as gone for
-/// whoever looks whether the other side takes anything, so it is little.
-const TO_SEND_BYTES_MAX: usize = 64 * 1024;
-/// So much of what came waits to be read.
-const HEARD_BYTES_MAX: usize = 256 * 1024;
+/// So much waits to be sent, besides what is being sent; and so much of what came waits
+/// to be read.
+const BYTES_MAX: usize = 256 * 1024;
 
 /// Between the two.
 pub(super) struct Exchange {
@@ -93,8 +91,7 @@ impl Exchange {
     /// Takes some of the bytes to be sent; how many.
     pub(super) fn send(&self, bytes: &[u8]) -> usize {
         let mut traffic = self.traffic();
-        let count =
-            bytes.len().min(TO_SEND_BYTES_MAX.saturating_sub(traffic.to_send.len()));
+        let count = bytes.len().min(BYTES_MAX.saturating_sub(traffic.to_send.len()));
         traffic.to_send.extend_from_slice(&bytes[..count]);
         if count > 0 {
             self.wake_up(traffic);
@@ -145,7 +142,7 @@ impl Exchange {
     /// room for something to be sent.
     pub(super) fn wait(&self, for_room: bool, until: Instant) {
         let waited = self.wait_while(until, |traffic| {
-            let has_room = for_room && traffic.to_send.len() < TO_SEND_BYTES_MAX;
+            let has_room = for_room && traffic.to_send.len() < BYTES_MAX;
             !matches!(traffic.stage, Stage::Over(_)) && !has_room && traffic.has_nothing()
         });
         drop(waited);
@@ -268,7 +265,7 @@ impl Traffic {
 
     fn room(&self) -> (usize, usize) {
         (
-            HEARD_BYTES_MAX.saturating_sub(self.heard.len()),
+            BYTES_MAX.saturating_sub(self.heard.len()),
             ERRORS_BYTES_MAX.saturating_sub(self.errors.len()),
         )
     }
@@ -286,13 +283,13 @@ mod tests {
     #[test]
     fn what_nobody_takes_is_bounded_both_ways() {
         let exchange = Exchange::new().unwrap();
-        let block = vec![7; HEARD_BYTES_MAX];
-        assert_eq!(exchange.send(&block[..TO_SEND_BYTES_MAX - 1]), TO_SEND_BYTES_MAX - 1);
+        let block = vec![7; BYTES_MAX];
+        assert_eq!(exchange.send(&block[1..]), BYTES_MAX - 1);
         assert_eq!(exchange.send(&block), 1);
         assert_eq!(exchange.send(&block), 0);
         let mut sent = Vec::new();
         assert!(!exchange.next(&mut sent));
-        assert_eq!((sent.len(), exchange.send(b"more")), (TO_SEND_BYTES_MAX, 4));
+        assert_eq!((sent.len(), exchange.send(b"more")), (BYTES_MAX, 4));
         exchange.hear(&block);
         assert_eq!(exchange.room(), (0, ERRORS_BYTES_MAX));
         let mut into = [0; 10];
