@@ -29,7 +29,7 @@ impl Search {
             searches.extend(few(&short).map(Self::Few).or_else(|| any(&short)));
         }
         if !long.is_empty() {
-            searches.push(Self::Sieve(Sieve::new(long)));
+            searches.push(Self::Sieve(Sieve::new(&long)));
         }
         searches
     }

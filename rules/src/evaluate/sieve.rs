@@ -4,112 +4,109 @@
 //! bytes behind it: a *gram*. So only there is looked, whether the gram is one of some
 //! literal's, by one bit of a table that the nearest cache holds. No step waits for the
 //! one before it, as those of an automaton do, and a hundred literals more are as many
-//! bits more.
+//! bits more. Where the bit is set, the *word* of eight bytes around the gram must be one
+//! of some literal's too.
+
+use std::collections::HashMap;
+use std::ops::Range;
 
 /// Finds places at which a literal may be.
 #[derive(Debug)]
 pub(super) struct Sieve {
-    literals: Vec<Vec<u8>>,
     /// How far apart the places are.
     stride: usize,
     /// Whether some gram has this hash.
     bits: Vec<u64>,
-    /// Where those of a hash begin in `grams`, and behind the last where they end.
+    /// Where those of a hash begin in `words`, and behind the last where they end.
     starts: Vec<u32>,
-    grams: Vec<Gram>,
+    /// In their order, each once.
+    words: Vec<Word>,
 }
 
-/// Four bytes of a literal.
+/// Eight bytes of a literal that has a gram in them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Gram {
+struct Word {
+    /// That of the gram.
     hash: usize,
-    value: u32,
-    of: Of,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Of {
-    /// Of this literal, so many bytes behind its start.
-    One { literal: usize, offset: usize },
-    /// Of so many that comparing all of them would take long.
-    Many,
+    /// How far behind the first of the bytes the gram begins.
+    shift: usize,
+    bytes: [u8; WORD_BYTES],
 }
 
 impl Sieve {
     /// Shorter literals are not for it.
-    pub(super) const LITERAL_BYTES_MIN: usize = 2 * GRAM_BYTES;
+    pub(super) const LITERAL_BYTES_MIN: usize = WORD_BYTES;
 
     /// Of literals that are long enough, of which there is one.
-    pub(super) fn new(literals: Vec<Vec<u8>>) -> Self {
+    pub(super) fn new(literals: &[Vec<u8>]) -> Self {
         let shortest = literals.iter().map(Vec::len).min().unwrap_or_default();
         let stride = (shortest + 1).saturating_sub(GRAM_BYTES).clamp(1, STRIDE_MAX);
-        let mut grams: Vec<Gram> = Vec::new();
-        for (literal, bytes) in literals.iter().enumerate() {
-            for offset in window(bytes, stride, &grams) {
-                if let Some(value) = gram_at(bytes, offset) {
-                    let of = Of::One { literal, offset };
-                    grams.push(Gram { hash: hash(value), value, of });
-                }
+        let (mut words, mut uses) = (Vec::new(), HashMap::new());
+        for literal in literals {
+            for offset in window(literal, stride, &uses) {
+                let Some(gram) = gram_at(literal, offset) else { continue };
+                let start = offset.min(literal.len().saturating_sub(WORD_BYTES));
+                let (hash, shift) = (hash(gram), offset - start);
+                words.extend(Word::at(literal, start, hash, shift));
+                *uses.entry(gram).or_default() += 1;
             }
         }
-        grams.sort_unstable();
-        let grams: Vec<Gram> = grams
-            .chunk_by(|one, other| one.value == other.value)
-            .flat_map(|same| match same {
-                [first, ..] if same.len() > SAME_MAX => {
-                    vec![Gram { of: Of::Many, ..*first }]
-                }
-                _ => same.to_vec(),
-            })
-            .collect();
+        words.sort_unstable();
+        words.dedup();
         let mut bits = vec![0; HASHES / 64];
-        for gram in &grams {
-            bits[gram.hash / 64] |= 1 << (gram.hash % 64);
+        for word in &words {
+            bits[word.hash / 64] |= 1 << (word.hash % 64);
         }
-        let start_of = |hash| grams.partition_point(|gram| gram.hash < hash) as u32;
+        let start_of = |hash| words.partition_point(|word| word.hash < hash) as u32;
         let starts = (0..=HASHES).map(start_of).collect();
-        Self { literals, stride, bits, starts, grams }
+        Self { stride, bits, starts, words }
     }
 
-    /// A place, from this one on, in the first literal that is there, or in a text that is
-    /// no literal but has the same gram as many.
+    /// A place, from this one on, in the first literal that is there, or in a text that has
+    /// the same eight bytes.
     pub(super) fn find(&self, bytes: &[u8], from: usize) -> Option<usize> {
         let rest = bytes.get(from..)?;
         let mut places = rest.windows(GRAM_BYTES).step_by(self.stride).enumerate();
         let (step, _) = places.find(|(step, gram)| {
-            let value = gram.first_chunk().map_or(0, |it| u32::from_le_bytes(*it));
-            let hash = hash(value);
+            let hash = gram_at(gram, 0).map_or(0, hash);
             let may_be = self.bits[hash / 64] >> (hash % 64) & 1 == 1;
-            may_be && self.is_in_one(bytes, from + step * self.stride, value, hash)
+            may_be && self.is_in_word(bytes, from + step * self.stride, hash)
         })?;
         Some(from + step * self.stride)
     }
 
-    /// Whether the gram at this place is in a literal, or may be.
+    /// Whether the gram at this place is in a word of a literal.
     #[cold]
-    fn is_in_one(&self, bytes: &[u8], at: usize, value: u32, hash: usize) -> bool {
-        let range = self.starts[hash] as usize..self.starts[hash + 1] as usize;
-        self.grams[range].iter().filter(|gram| gram.value == value).any(|gram| {
-            let Of::One { literal, offset } = gram.of else { return true };
-            let start = at.checked_sub(offset);
-            start.is_some_and(|start| bytes[start..].starts_with(&self.literals[literal]))
+    fn is_in_word(&self, bytes: &[u8], at: usize, hash: usize) -> bool {
+        let words =
+            &self.words[self.starts[hash] as usize..self.starts[hash + 1] as usize];
+        (0..=WORD_BYTES - GRAM_BYTES).any(|shift| {
+            let start = at.checked_sub(shift);
+            let word = start.and_then(|start| Word::at(bytes, start, hash, shift));
+            word.is_some_and(|word| words.binary_search(&word).is_ok())
         })
     }
 }
 
+impl Word {
+    fn at(text: &[u8], start: usize, hash: usize, shift: usize) -> Option<Self> {
+        let bytes = *text.get(start..)?.first_chunk()?;
+        Some(Self { hash, shift, bytes })
+    }
+}
+
 /// Where in a literal its grams begin: as many in a row as a stride has places, where
-/// they are rare, also among those of other literals.
-fn window(literal: &[u8], stride: usize, grams: &[Gram]) -> std::ops::Range<usize> {
-    let cost = |offset: usize| -> usize {
-        let gram = &literal[offset..offset + GRAM_BYTES];
-        let value = gram_at(literal, offset);
-        let shared = grams.iter().filter(|gram| Some(gram.value) == value).count();
+/// they are rare, in logs and among those of the literals before.
+fn window(literal: &[u8], stride: usize, uses: &HashMap<u32, usize>) -> Range<usize> {
+    let cost = |gram: &[u8]| -> usize {
+        let shared = gram_at(gram, 0).and_then(|value| uses.get(&value));
         gram.iter().map(|byte| usize::from(common(*byte))).product::<usize>()
-            + shared * SHARED_COST
+            + shared.map_or(0, |uses| uses * SHARED_COST)
     };
-    let last = (literal.len() + 1).saturating_sub(GRAM_BYTES + stride);
-    let costs = |start: usize| (start..start + stride).map(cost).sum::<usize>();
-    let start = (0..=last).min_by_key(|start| costs(*start)).unwrap_or_default();
+    let costs: Vec<usize> = literal.windows(GRAM_BYTES).map(cost).collect();
+    let sums = costs.windows(stride).map(|costs| costs.iter().sum::<usize>());
+    let best = sums.enumerate().min_by_key(|(_, sum)| *sum);
+    let start = best.map_or(0, |(start, _)| start);
     start..start + stride
 }
 
@@ -133,12 +130,11 @@ const fn hash(gram: u32) -> usize {
 }
 
 const GRAM_BYTES: usize = 4;
+const WORD_BYTES: usize = 2 * GRAM_BYTES;
 /// Farther apart a place does not help: the memory is the limit.
 const STRIDE_MAX: usize = 8;
 const HASH_BITS: u32 = 16;
 const HASHES: usize = 1 << HASH_BITS;
-/// So many literals with the same gram are compared at a place.
-const SAME_MAX: usize = 16;
 /// A gram that another literal has too is so much worse.
 const SHARED_COST: usize = 32;
 
@@ -147,59 +143,47 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The lines at which it stops, and those that have a literal.
-    fn lines(sieve: &Sieve, text: &[u8]) -> (Vec<usize>, Vec<usize>) {
-        let has = |line: &[u8], literal: &Vec<u8>| {
-            line.windows(literal.len()).any(|it| it == literal)
-        };
-        let each = text.split(|byte| *byte == b'\n').enumerate();
-        let wanted = each
-            .filter(|(_, line)| sieve.literals.iter().any(|literal| has(line, literal)))
-            .map(|(number, _)| number)
-            .collect();
-        let mut stops = Vec::new();
-        let mut at = 0;
-        while let Some(place) = sieve.find(text, at) {
-            assert!(place >= at);
-            let number = text[..place].iter().filter(|byte| **byte == b'\n').count();
-            stops.push(number);
-            let end = text[place..].iter().position(|byte| *byte == b'\n');
-            at = end.map_or(text.len(), |end| place + end + 1);
-        }
-        (stops, wanted)
-    }
-
     proptest! {
-        /// It stops at each line that has a literal, and at no other as long as few
-        /// literals are alike.
+        /// It stops at each line that has a literal, and at no line that has nothing of one.
         #[test]
         fn no_line_with_a_literal_is_passed_by(
             literals in prop::collection::vec("[ab]{8,16}", 1..12),
             text in "([abc]{0,30}\n){0,12}[abc]{0,30}",
         ) {
-            let sieve = Sieve::new(literals.into_iter().map(String::into_bytes).collect());
-            let (stops, wanted) = lines(&sieve, text.as_bytes());
-            prop_assert!(wanted.iter().all(|line| stops.contains(line)));
-            if sieve.grams.iter().all(|gram| gram.of != Of::Many) {
-                prop_assert_eq!(stops, wanted);
+            let literals: Vec<_> = literals.into_iter().map(String::into_bytes).collect();
+            let (sieve, text) = (Sieve::new(&literals), text.as_bytes());
+            let mut stops = Vec::new();
+            let mut at = 0;
+            while let Some(place) = sieve.find(text, at) {
+                prop_assert!(place >= at);
+                stops.push(text[..place].iter().filter(|byte| **byte == b'\n').count());
+                let end = text[place..].iter().position(|byte| *byte == b'\n');
+                at = end.map_or(text.len(), |end| place + end + 1);
+            }
+            for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
+                let has = |part: &[u8]| line.windows(part.len()).any(|it| it == part);
+                let has_one = literals.iter().any(|literal| has(literal));
+                let has_word =
+                    literals.iter().any(|literal| literal.windows(WORD_BYTES).any(has));
+                let is_stop = stops.contains(&number);
+                prop_assert!(is_stop || !has_one, "{number}: {stops:?}");
+                prop_assert!(!is_stop || has_word, "{number}: {stops:?}");
             }
         }
     }
 
     #[test]
-    fn of_many_that_are_alike_none_is_compared() {
-        let alike = |number| format!("user-{number:04}").into_bytes();
-        let sieve = Sieve::new((0..2000).map(alike).collect());
-        let longest = sieve.grams.chunk_by(|a, b| a.hash == b.hash).map(<[Gram]>::len);
-        assert!(longest.max() <= Some(4 * SAME_MAX));
-        let found = sieve.find(b"a line of user-1999 and others", 0);
-        assert!(found.is_some_and(|at| (10..=15).contains(&at)), "{found:?}");
-        assert_eq!(sieve.find(b"a line of nobody", 0), None);
+    fn many_that_are_alike_are_told_apart() {
+        let alike = |number| format!("user-{number:04} is not known").into_bytes();
+        let sieve = Sieve::new(&(0..2000).map(alike).collect::<Vec<_>>());
+        let found = sieve.find(b"a line: user-1999 is not known here", 0);
+        assert!(found.is_some_and(|at| (8..=27).contains(&at)), "{found:?}");
+        assert_eq!(sieve.find(b"a line: user-2999 has a note", 0), None);
     }
 
     #[test]
     fn a_literal_at_either_end_is_found() {
-        let sieve = Sieve::new(vec![b"abcdefgh".to_vec()]);
+        let sieve = Sieve::new(&[b"abcdefgh".to_vec()]);
         assert!(sieve.find(b"abcdefgh", 0).is_some());
         assert!(sieve.find(b"...........abcdefgh", 3).is_some());
         for text in ["", "abc", "abcdefg", "bcdefgh"] {
