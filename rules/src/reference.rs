@@ -80,6 +80,10 @@ So a rule acts on what was written before it: the daemon says on how many bytes.
 replay CONFIG --dry-run FILE...` counts beforehand what would be done. From then on they go on
 where they were, whatever was stopped or killed for how long.
 
+**Give a log `time: Syslog` or `time: Iso`** where rules look at times: without it a line
+happens when it is read, and what was written in a day, and is read after a pause, happens
+within a second.
+
 Of a journal that is begun with `Now`, what stands before is not known: of a change whose
 description was written before and that is submitted afterwards, `submit.description` is the
 beginning that Perforce keeps with the change itself (31 characters).
@@ -218,7 +222,8 @@ fn bounds(text: &mut String) {
         format!(
             "One event leads to at most {EVENTS_MAX} others in all, by `Emit` or by ends of \
              tasks that a rule looks at; the rest is not looked at. What a rule does because \
-             time passed (`Absent`, `Pair`, `Digest`, `settle`) begins anew."
+             time passed (`Absent`, `Pair`, `Digest`, `settle`) begins anew, unless what it \
+             waited about was led to itself."
         ),
         format!(
             "{HELD_MAX} firings of a rule wait for the end of a quiet time; of more the oldest are \

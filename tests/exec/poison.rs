@@ -52,6 +52,12 @@ fn an_answer_is_for_its_entry() {
     let script = "while IFS= read -r line; do case $line in \
                   *poison*) echo 'ERR bad word';; \
                   *) printf '%s\\n' \"$line\" >> got; echo OK;; esac; done";
-    is_set_aside_alone(Mode::Acknowledged, "", script, "answered ERR: \"bad word\"");
+    let place =
+        is_set_aside_alone(Mode::Acknowledged, "", script, "answered ERR: \"bad word\"");
+    // What is refused once more stays.
+    let retry = &["dead", "retry", "--all", "--patience", "20s"];
+    let retried = place.command(retry).status().unwrap();
+    assert!(!retried.success() && place.said().contains("refused again"));
+    assert_eq!(place.letters().len(), 1, "{}", place.said());
     is_set_aside_alone(Mode::Acknowledged, "window: 1", script, "bad word");
 }

@@ -9,7 +9,7 @@
 use crate::{
     ActContext, Hands, Outcome, Problem, Stop, actions, done, failed, name as name_of,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
@@ -79,8 +79,10 @@ impl Seats {
         context: &ActContext,
         wrong: &mut Vec<Problem>,
     ) -> BTreeMap<Key, Arc<Seat>> {
-        let known = lock(&self.all);
+        // Whoever delivers does not wait for this.
+        let known = lock(&self.all).clone();
         let mut seats: BTreeMap<Key, Arc<Seat>> = BTreeMap::new();
+        let mut written = HashSet::new();
         for rule in &set.rules {
             for action in actions(rule) {
                 let ActionKind::Listener { listener, arguments } = &action.kind else {
@@ -95,13 +97,13 @@ impl Seats {
                     Some(seat) => Ok(seat),
                     None => Seat::new(listener, arguments, context),
                 };
-                let seat = seat.and_then(|seat| match other_writer(&seats, &seat) {
-                    None => Ok(seat),
-                    Some(path) => Err(format!(
+                let seat = seat.and_then(|seat| match &seat.writes {
+                    Some(path) if !written.insert(resolved(path)) => Err(format!(
                         "{} is written to by another action that has other arguments: \
                          give both the same, or two files",
                         path.display()
                     )),
+                    _ => Ok(seat),
                 });
                 match seat {
                     Ok(seat) => _ = seats.insert(key, seat),
@@ -162,16 +164,6 @@ pub(crate) fn written(kind: &ActionKind, context: &ActContext) -> Option<PathBuf
         }
         _ => None,
     }
-}
-
-/// The file that another one writes to already.
-fn other_writer(seats: &BTreeMap<Key, Arc<Seat>>, seat: &Seat) -> Option<PathBuf> {
-    let path = seat.writes.as_ref()?;
-    let place = resolved(path);
-    let is_same = |other: &&Arc<Seat>| {
-        other.writes.as_ref().is_some_and(|it| resolved(it) == place)
-    };
-    seats.values().find(is_same).map(|_| path.clone())
 }
 
 impl Seat {

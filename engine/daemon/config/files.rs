@@ -67,7 +67,10 @@ impl Reading {
                 let message = format!("`{shown}` is where `{listener}` writes");
                 refuse(message, Some(other));
             }
-            for source in sources.iter().filter(|it| it.is_at(&path)) {
+            // As it is written, and as it is behind links.
+            let is_followed =
+                |it: &&Arc<dyn Source>| it.is_at(&write.path) || it.is_at(&path);
+            for source in sources.iter().filter(is_followed) {
                 let (shown, id) = (shown(&write.path), source.id());
                 refuse(format!("`{shown}` is followed as `{id}`"), None);
             }

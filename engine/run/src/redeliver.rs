@@ -2,7 +2,9 @@
 
 use crate::flight::Flight;
 use std::time::{Duration, Instant};
-use tripline_api::{Content, Flushed, Letter, ListenError, Listener, View};
+use tripline_api::{
+    Content, Culprit, Flushed, Letter, ListenError, Listener, Rejected, View,
+};
 
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -43,16 +45,22 @@ fn attempt(
             .with_entry(|batch| listener.listen(&View::all(batch)))
             .unwrap_or(Ok(()))?,
     }
-    if listener.flush()? == Flushed::All {
-        return Ok(());
-    }
-    let mut flight = Flight::new();
-    while !listener.is_flushed()? {
-        if Instant::now() >= until {
-            let why = "it was sent, and nobody said that it arrived".to_owned();
-            return Err(ListenError::Retry(why));
+    if listener.flush()? != Flushed::All {
+        let mut flight = Flight::new();
+        while !listener.is_flushed()? {
+            if Instant::now() >= until {
+                let why = "it was sent, and nobody said that it arrived".to_owned();
+                return Err(ListenError::Retry(why));
+            }
+            std::thread::sleep(flight.pause());
         }
-        std::thread::sleep(flight.pause());
     }
-    Ok(())
+    // Some listeners settle what is refused, and say so besides.
+    match listener.letters().into_iter().next() {
+        None => Ok(()),
+        Some(letter) => {
+            let refused = Rejected { what: Culprit::All, why: letter.why };
+            Err(ListenError::Rejected(refused))
+        }
+    }
 }

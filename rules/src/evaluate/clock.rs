@@ -195,7 +195,7 @@ impl Machine {
         self.skewed.clear();
         self.carried.clear();
         self.ring_at = None;
-        self.led.told_at = None;
+        self.touched.led |= self.led.told_at.take().is_some();
     }
 
     /// What was due to this key of a rule before an event that arrives now, although the

@@ -5,20 +5,18 @@
 //! this how much it becomes in all: of rules that make ten of one, the eighth generation
 //! would have a hundred million. What begins it is known by a number, which goes with all
 //! that follows; what comes of the time, and not of an event, begins anew.
+//! They are written in the order of their use, in which they are forgotten.
 
 use super::written;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 /// What is known of those events that led to others lately.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Led {
-    /// How many events each led to, by the number of what it began with.
-    counts: BTreeMap<u64, u32>,
-    /// The same numbers, the one that led to one more last is the last. It is not written:
-    /// which program ends first is chance, and what is remembered is not.
-    #[serde(skip)]
-    order: VecDeque<u64>,
+    /// How many events each led to, by the number of what it began with; the one that led
+    /// to one more last is the last.
+    counts: VecDeque<(u64, u32)>,
     /// When it was last said that there were too many.
     #[serde(deserialize_with = "written::maybe_time")]
     pub(super) told_at: Option<i64>,
@@ -27,21 +25,13 @@ pub(super) struct Led {
 impl Led {
     /// Counts one event more. `false`: it is one too many.
     pub(super) fn is_one_more(&mut self, origin: u64) -> bool {
-        if self.order.len() != self.counts.len() {
-            // It was read.
-            self.order = self.counts.keys().copied().collect();
-        }
-        if let Some(at) = self.order.iter().rposition(|known| *known == origin) {
-            self.order.remove(at);
-        }
-        self.order.push_back(origin);
-        let count = self.counts.entry(origin).or_default();
-        let is_fine = *count < EVENTS_MAX;
-        *count += u32::from(is_fine);
-        while self.order.len() > ORIGINS_MAX
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.counts.remove(&oldest);
+        let at = self.counts.iter().rposition(|(known, _)| *known == origin);
+        let known = at.and_then(|at| self.counts.remove(at));
+        let count = known.map_or(0, |(_, count)| count);
+        let is_fine = count < EVENTS_MAX;
+        self.counts.push_back((origin, count + u32::from(is_fine)));
+        while self.counts.len() > ORIGINS_MAX {
+            self.counts.pop_front();
         }
         is_fine
     }

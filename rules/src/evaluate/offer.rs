@@ -281,7 +281,13 @@ impl Machine {
             rule: rule.name.to_string(),
             what,
             // One event may come due again and again.
-            origin: if is_timed { led::origin(&id) } else { seen.origin },
+            // What comes of the time begins anew, unless others led to it: each of many
+            // that wait would be a beginning.
+            origin: if is_timed && seen.depth == 0 {
+                led::origin(&id)
+            } else {
+                seen.origin
+            },
             id,
             at,
             key,

@@ -15,6 +15,8 @@ use std::ops::Range;
 pub(super) struct Sieve {
     /// How far apart the places are.
     stride: usize,
+    /// How long a hash is, in bits.
+    hash_bits: u32,
     /// Whether some gram has this hash.
     bits: Vec<u64>,
     /// Where those of a hash begin in `words`, and behind the last where they end.
@@ -41,25 +43,28 @@ impl Sieve {
     pub(super) fn new(literals: &[Vec<u8>]) -> Self {
         let shortest = literals.iter().map(Vec::len).min().unwrap_or_default();
         let stride = (shortest + 1).saturating_sub(GRAM_BYTES).clamp(1, STRIDE_MAX);
+        // As many grams as a quarter of the table has places.
+        let hashes = (literals.len() * stride * 4).next_power_of_two();
+        let hash_bits = hashes.ilog2().clamp(HASH_BITS_MIN, HASH_BITS_MAX);
         let (mut words, mut uses) = (Vec::new(), HashMap::new());
         for literal in literals {
             for offset in window(literal, stride, &uses) {
                 let Some(gram) = gram_at(literal, offset) else { continue };
                 let start = offset.min(literal.len().saturating_sub(WORD_BYTES));
-                let (hash, shift) = (hash(gram), offset - start);
+                let (hash, shift) = (hash(gram, hash_bits), offset - start);
                 words.extend(Word::at(literal, start, hash, shift));
                 *uses.entry(gram).or_default() += 1;
             }
         }
         words.sort_unstable();
         words.dedup();
-        let mut bits = vec![0; HASHES / 64];
+        let mut bits = vec![0; (1 << hash_bits) / 64];
         for word in &words {
             bits[word.hash / 64] |= 1 << (word.hash % 64);
         }
         let start_of = |hash| words.partition_point(|word| word.hash < hash) as u32;
-        let starts = (0..=HASHES).map(start_of).collect();
-        Self { stride, bits, starts, words }
+        let starts = (0..=1 << hash_bits).map(start_of).collect();
+        Self { stride, hash_bits, bits, starts, words }
     }
 
     /// A place, from this one on, in the first literal that is there, or in a text that has
@@ -68,7 +73,7 @@ impl Sieve {
         let rest = bytes.get(from..)?;
         let mut places = rest.windows(GRAM_BYTES).step_by(self.stride).enumerate();
         let (step, _) = places.find(|(step, gram)| {
-            let hash = gram_at(gram, 0).map_or(0, hash);
+            let hash = gram_at(gram, 0).map_or(0, |gram| hash(gram, self.hash_bits));
             let may_be = self.bits[hash / 64] >> (hash % 64) & 1 == 1;
             may_be && self.is_in_word(bytes, from + step * self.stride, hash)
         })?;
@@ -80,6 +85,13 @@ impl Sieve {
     fn is_in_word(&self, bytes: &[u8], at: usize, hash: usize) -> bool {
         let words =
             &self.words[self.starts[hash] as usize..self.starts[hash + 1] as usize];
+        let is_at = |word: &Word| {
+            let start = at.checked_sub(word.shift);
+            start.is_some_and(|start| bytes[start..].starts_with(&word.bytes))
+        };
+        if words.len() <= FEW_MAX {
+            return words.iter().any(is_at);
+        }
         (0..=WORD_BYTES - GRAM_BYTES).any(|shift| {
             let start = at.checked_sub(shift);
             let word = start.and_then(|start| Word::at(bytes, start, hash, shift));
@@ -124,17 +136,20 @@ fn gram_at(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|gram| u32::from_le_bytes(*gram))
 }
 
-const fn hash(gram: u32) -> usize {
+const fn hash(gram: u32, bits: u32) -> usize {
     // Fibonacci hashing: the golden ratio of 2^32.
-    (gram.wrapping_mul(0x9e37_79b1) >> (32 - HASH_BITS)) as usize
+    (gram.wrapping_mul(0x9e37_79b1) >> (u32::BITS - bits)) as usize
 }
 
 const GRAM_BYTES: usize = 4;
 const WORD_BYTES: usize = 2 * GRAM_BYTES;
 /// Farther apart a place does not help: the memory is the limit.
 const STRIDE_MAX: usize = 8;
-const HASH_BITS: u32 = 16;
-const HASHES: usize = 1 << HASH_BITS;
+/// The most is what the nearest cache holds: 8 KiB of bits.
+const HASH_BITS_MIN: u32 = 10;
+const HASH_BITS_MAX: u32 = 16;
+/// So many words are compared one by one.
+const FEW_MAX: usize = 4;
 /// A gram that another literal has too is so much worse.
 const SHARED_COST: usize = 32;
 

@@ -242,9 +242,11 @@ pub static ACTIONS: &[&Block] = &[
     &Block {
         word: "Print",
         title: "`Print`",
-        doc: "Writes the event to a file as a line of JSON, as the listener `Print` does. \
-            Its arguments are that listener's, without `from`. No listener, and no action \
-            with other arguments, may write to the same file.",
+        doc: "Writes a line of JSON to a file, once, as the listener `Print` does: `text` is \
+            the line that the rule fired on, and `path` is the rule and the action. (All of an \
+            event is on the standard input of an `Exec`.) Its arguments are that listener's, \
+            without `from`. No listener, and no action with other arguments, may write to \
+            the same file.",
         fields: &[],
         shared: COMMON,
         item: None,

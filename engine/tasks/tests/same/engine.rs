@@ -324,6 +324,15 @@ fn pieces(items: &[(bool, String)], cuts: &[(u8, usize)]) -> Vec<(bool, String, 
     pieces
 }
 
+/// What is counted of which event, in any order: which program ends first is chance.
+fn unordered(part: &serde_json::Value) -> serde_json::Value {
+    let mut part = part.clone();
+    if let Some(counts) = part.get_mut("counts").and_then(|it| it.as_array_mut()) {
+        counts.sort_by_key(ToString::to_string);
+    }
+    part
+}
+
 fn play(
     rules: &[&'static str],
     mut items: Vec<Item>,
@@ -354,7 +363,7 @@ fn play(
     for (name, part) in &wanted.parts {
         // What was never touched is as it began, but for a key, which was not there.
         match left.parts.get(name) {
-            Some(kept) => prop_assert_eq!(kept, part, "{}", name),
+            Some(kept) => prop_assert_eq!(unordered(kept), unordered(part), "{}", name),
             None => prop_assert!(!name.starts_with("key/"), "{}", name),
         }
     }
