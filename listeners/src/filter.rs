@@ -1,8 +1,10 @@
 //! Which entries a listener wants, by table, operator or pattern.
 
-use p4journal::{Op, Record};
+use p4journal::{Op, Record, schema};
 use regex::bytes::{Regex, RegexBuilder};
+use std::collections::BTreeSet;
 use tripline_api::{ArgsError, Entry};
+use tripline_diagnose::words::did_you_mean;
 
 /// Which entries are wanted: those that pass all that is set.
 #[derive(Debug, Default)]
@@ -123,7 +125,14 @@ fn check_table(name: &str) -> Result<(), String> {
             "`tables` has {name:?}, which is no table: write it like \"db.user\""
         ));
     }
-    Ok(())
+    // A server may have tables that are newer than this program.
+    let known: BTreeSet<_> = schema::tables().iter().map(|it| it.table).collect();
+    match did_you_mean(name, known.iter().copied()) {
+        Some(meant) if meant != name => Err(format!(
+            "`tables` has {name:?}, and no server has such a table: did you mean {meant:?}?"
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn check_op(name: &str) -> Result<(), String> {
@@ -151,6 +160,18 @@ mod tests {
             wanted.map(|entry| entry.place.line).collect::<Vec<_>>()
         });
         entries.collect()
+    }
+
+    #[test]
+    fn a_misspelt_table_is_refused() {
+        let of = |table: &str| Filter::new(Some(vec![table.to_owned()]), None);
+        for table in ["db.user", "db.rev", "db.invented"] {
+            assert!(of(table).is_ok(), "{table}");
+        }
+        for (table, meant) in [("db.chnage", "db.change"), ("db.User", "db.user")] {
+            let why = of(table).unwrap_err().to_string();
+            assert!(why.contains(&format!("did you mean {meant:?}?")), "{why}");
+        }
     }
 
     #[test]

@@ -68,7 +68,7 @@ pub(super) const ARGUMENTS: &[Argument] = &[
         Wants::Texts,
         r#"["/usr/local/bin/feed", "--all"]"#,
         "The path of a program, and its arguments, which it gets as they are. A relative \
-         path starts at the configuration.",
+         path, such as `./feed`, starts at the configuration.",
     ),
     Argument::optional(
         "mode",

@@ -31,8 +31,8 @@ orderly way, having read what it got, loses nothing. An entry torn by the end of
 connection comes again whole on the next one: a receiver drops what has no end when a \
 connection does. A line that was shown before it was finished is sent again when it is. \
 What the receiver says is thrown away. A receiver that acknowledges nothing for \
-`acknowledge_timeout` is given up, and called again. Attempts are at least half a second \
-apart, and up to a minute as long as nothing gets through. All addresses of a name are \
+`acknowledge_timeout` is given up, and called again. Attempts \
+become rarer, up to a minute apart, as long as nothing gets through. All addresses of a name are \
 tried, `connect_timeout` for each.\n\
 \n\
 **TLS** (1.2 or later) is TCP with a receiver that is the one that was meant: before its \
