@@ -1,6 +1,7 @@
 //! Batches become lines and transactions for the rules.
 
 use aho_corasick::AhoCorasick;
+use aho_corasick::packed::{self, Searcher};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -12,8 +13,8 @@ use tripline_rules::evaluate::{Executor, Gather, Lines, Play, Transaction};
 #[derive(Default)]
 pub(crate) struct Feed {
     journals: BTreeMap<SourceId, Journal>,
-    /// The names of tables that rules look at, as they stand in records; `None` for all.
-    tables: Option<AhoCorasick>,
+    /// The tables that rules look at; `None` for all.
+    tables: Option<Tables>,
     /// No rule looks at journals.
     wants_none: bool,
 }
@@ -41,6 +42,40 @@ struct Written {
     seen: Option<[u64; 4]>,
 }
 
+/// A search for the names of tables in records.
+enum Tables {
+    /// Several bytes at a time, where the processor can and the tables are few.
+    Few(Searcher),
+    Any(AhoCorasick),
+}
+
+impl Tables {
+    /// By the ends of their names: all of them begin with the same.
+    fn new(tables: &[&str]) -> Option<Self> {
+        let ends = tables.iter().map(|table| {
+            let own = table.rsplit_once('.').map_or(*table, |(_, own)| own);
+            format!("{own}@")
+        });
+        let ends: Vec<_> = ends.collect();
+        if ends.len() <= FEW_MAX
+            && let Some(few) = packed::Config::new().builder().extend(&ends).build()
+        {
+            return Some(Self::Few(few));
+        }
+        AhoCorasick::new(ends).ok().map(Self::Any)
+    }
+
+    /// Whether there may be records of one of the tables.
+    fn may_be_in(&self, transaction: &[u8]) -> bool {
+        match self {
+            Self::Few(few) => few.find(transaction).is_some(),
+            Self::Any(any) => any.is_match(transaction),
+        }
+    }
+}
+
+/// With more tables than these, looking for all of them byte by byte is faster.
+const FEW_MAX: usize = 48;
 const PREFIX: &str = "journal/";
 /// A transaction that is not ended after so many bytes of others is given up.
 const OPEN_BYTES_MAX: u64 = 256 << 20;
@@ -49,10 +84,8 @@ impl Feed {
     pub(crate) fn new(play: &Play) -> Self {
         let tables = play.machine.tables();
         let wants_none = tables.as_ref().is_some_and(Vec::is_empty);
-        let quoted = |table: &&str| format!("@{table}@");
-        let tables = tables.map(|tables| tables.iter().map(quoted).collect::<Vec<_>>());
         // Without a search every transaction is looked at.
-        let tables = tables.and_then(|tables| AhoCorasick::new(tables).ok());
+        let tables = tables.and_then(|tables| Tables::new(&tables));
         Self { journals: BTreeMap::new(), tables, wants_none }
     }
 
@@ -134,7 +167,7 @@ impl Feed {
             let is_wanted = || {
                 self.tables
                     .as_ref()
-                    .is_none_or(|it| it.is_match(&batch.bytes[offset..end]))
+                    .is_none_or(|it| it.may_be_in(&batch.bytes[offset..end]))
             };
             let is_all_here = ends_all(batch, mark)
                 && mark.by.is_some_and(|by| journal.gather.knows_nothing_of(&by));

@@ -43,8 +43,8 @@ impl Sieve {
     pub(super) fn new(literals: &[Vec<u8>]) -> Self {
         let shortest = literals.iter().map(Vec::len).min().unwrap_or_default();
         let stride = (shortest + 1).saturating_sub(GRAM_BYTES).clamp(1, STRIDE_MAX);
-        // As many grams as a quarter of the table has places.
-        let hashes = (literals.len() * stride * 4).next_power_of_two();
+        // A gram for sixteen places of the table, so that few others have its bit.
+        let hashes = (literals.len() * stride * 16).next_power_of_two();
         let hash_bits = hashes.ilog2().clamp(HASH_BITS_MIN, HASH_BITS_MAX);
         let (mut words, mut uses) = (Vec::new(), HashMap::new());
         for literal in literals {
