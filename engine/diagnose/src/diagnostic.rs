@@ -2,6 +2,7 @@
 
 use crate::terminal::{Style, printable, steers};
 use annotate_snippets::{Annotation, AnnotationKind, Level, Renderer, Snippet};
+use memchr::{memchr, memchr_iter, memrchr};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::ops::Range;
@@ -21,9 +22,22 @@ impl SourceFile {
     /// The line and the column, in characters, of a byte offset; both from 1.
     pub fn position(&self, offset: usize) -> (usize, usize) {
         let before = &self.text[..boundary(&self.text, offset)];
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
+        let line_start = self.line_start(offset);
+        let line = 1 + memchr_iter(b'\n', before.as_bytes()).count();
         (line, 1 + before[line_start..].chars().count())
+    }
+
+    /// Where the line begins that this byte is in.
+    fn line_start(&self, offset: usize) -> usize {
+        let before = &self.text.as_bytes()[..boundary(&self.text, offset)];
+        memrchr(b'\n', before).map_or(0, |at| at + 1)
+    }
+
+    /// Where the line ends that this byte is in, behind its line feed.
+    fn line_end(&self, offset: usize) -> usize {
+        let start = boundary(&self.text, offset);
+        let feed = memchr(b'\n', &self.text.as_bytes()[start..]);
+        feed.map_or(self.text.len(), |at| start + at + 1)
     }
 }
 
@@ -151,18 +165,14 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let caret = AnnotationKind::Primary.span(visible(&self.file, &self.span));
-        let caret = match self.label.is_empty() {
-            true => caret,
-            false => caret.label(printable(&self.label)),
-        };
+        let caret =
+            Mark { kind: AnnotationKind::Primary, span: &self.span, label: &self.label };
         let (here, elsewhere): (Vec<_>, Vec<_>) =
             self.also.iter().partition(|also| also.file.is_none());
-        let here = here.into_iter().map(|also| also.annotation(&self.file));
-        let snippet = snippet_of(&self.file).annotation(caret).annotations(here);
+        let here = here.into_iter().map(Also::mark);
+        let snippet = snippet_of(&self.file, std::iter::once(caret).chain(here));
         let others = elsewhere.into_iter().filter_map(|also| {
-            let file = also.file.as_ref()?;
-            Some(snippet_of(file).annotation(also.annotation(file)))
+            Some(snippet_of(also.file.as_ref()?, std::iter::once(also.mark())))
         });
         let help = self.help.as_deref().map(|help| Level::HELP.message(printable(help)));
         let title = level.primary_title(printable(&self.message));
@@ -212,17 +222,39 @@ impl Diagnostic {
 }
 
 impl Also {
-    fn annotation(&self, file: &SourceFile) -> Annotation<'_> {
-        AnnotationKind::Context
-            .span(visible(file, &self.span))
-            .label(printable(&self.label))
+    fn mark(&self) -> Mark<'_> {
+        Mark { kind: AnnotationKind::Context, span: &self.span, label: &self.label }
     }
 }
 
-/// The lines of a file, to put carets under.
-fn snippet_of(file: &SourceFile) -> Snippet<'_, Annotation<'_>> {
-    Snippet::source(without_steering(&file.text))
+/// What carets are put under.
+struct Mark<'a> {
+    kind: AnnotationKind,
+    span: &'a Range<usize>,
+    label: &'a str,
+}
+
+/// The lines of a file that are meant, with carets. Of a long file the renderer would
+/// look at each line, for each message.
+fn snippet_of<'a>(
+    file: &'a SourceFile,
+    marks: impl Iterator<Item = Mark<'a>>,
+) -> Snippet<'a, Annotation<'a>> {
+    let marks: Vec<_> = marks.map(|mark| (visible(file, mark.span), mark)).collect();
+    let first = marks.iter().map(|(span, _)| span.start).min().unwrap_or_default();
+    let last = marks.iter().map(|(span, _)| span.end).max().unwrap_or_default();
+    let (start, end) = (file.line_start(first), file.line_end(last));
+    let annotations = marks.into_iter().map(|(span, mark)| {
+        let annotation = mark.kind.span(span.start - start..span.end - start);
+        match mark.label {
+            "" => annotation,
+            label => annotation.label(printable(label)),
+        }
+    });
+    Snippet::source(without_steering(&file.text[start..end]))
+        .line_start(file.position(start).0)
         .path(printable(&file.path.to_string_lossy()).into_owned())
+        .annotations(annotations)
 }
 
 /// The span, on the borders of characters.
