@@ -20,11 +20,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tripline_api::Store;
-use tripline_diagnose::shown;
+use tripline_diagnose::{counted, shown};
 use tripline_rules::model::EngineEvent;
 use tripline_run::{Engine, LaneSetup, Options, Outcome, Setup};
 use tripline_store::{LockError, SqliteStore, StateLock};
 
+/// So many warnings are shown at the start and at a reload; `tripline check` shows all.
+const WARNINGS_SHOWN_MAX: usize = 10;
 /// How often progress is shown and a signal looked for while there is an end to
 /// wait for.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -123,8 +125,14 @@ enum Next {
 
 fn load(args: &RunArgs, registry: &Registry) -> Result<Config, ConfigError> {
     let config = Config::load(&args.config, registry)?;
-    for warning in &config.warnings {
+    for warning in config.warnings.iter().take(WARNINGS_SHOWN_MAX) {
         eprintln!("{}", warning.render(terminal::for_stderr()));
+    }
+    let more = config.warnings.len().saturating_sub(WARNINGS_SHOWN_MAX);
+    if more > 0 {
+        let warnings = counted(more, "more warning");
+        let path = shown(&args.config);
+        eprintln!("tripline: {warnings}: `tripline check {path}` shows them all");
     }
     Ok(config)
 }

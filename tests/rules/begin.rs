@@ -79,3 +79,21 @@ fn a_reload_says_what_is_in_force() {
     );
     daemon.stop();
 }
+
+#[test]
+fn a_start_shows_the_first_warnings() {
+    for (count, wanted) in
+        [(10, None), (11, Some("1 more warning:")), (1000, Some("990 more warnings:"))]
+    {
+        let rules: Vec<_> = (0..count).map(|n| rule(&format!("r{n}"))).collect();
+        let place = Place::new("", &rules.join(",\n"));
+        let ran = place.until_idle().exits(0);
+        assert_eq!(ran.stderr().matches("warning[W010]").count(), 10, "{ran}");
+        match wanted {
+            None => assert!(!ran.stderr().contains("shows them all"), "{ran}"),
+            Some(more) => {
+                ran.complains([more, "tripline.ron` shows them all"]);
+            }
+        }
+    }
+}
