@@ -21,8 +21,8 @@ const OUT_BYTES_MAX: usize = 512 * 1024;
 /// What every server takes in one write, and gives in one read.
 const DATA_BYTES_MIN: usize = 32 * 1024;
 /// What we put in one write and ask for in one read, if the server has nothing
-/// against it.
-const DATA_BYTES_MAX: usize = 128 * 1024;
+/// against it: as much as OpenSSH takes.
+const DATA_BYTES_MAX: usize = 255 * 1024;
 const DATA_BYTES_LEAST: usize = 1024;
 /// What stands around the data in a packet, with the longest handle.
 const AROUND_BYTES: usize = 1024;
