@@ -221,6 +221,43 @@ fn rules_of_a_configuration_are_checked_with_it() {
     dir.run(["where", "conf/tripline.ron"]).exits(0);
 }
 
+/// Only where the configuration is there, and said once for each log.
+#[test]
+fn who_counts_wants_the_time_of_lines() {
+    let dir = Dir::new();
+    let config = |log: &str| {
+        format!(
+            "(\n    state: \"state\",\n    sources: {{ \"auth\": Log(paths: [\"auth.log\"]{log}) }},\n    \
+             rules: [\"rules.d/*.ron\"],\n)\n"
+        )
+    };
+    let with =
+        |more: &str| rule("r", "auth").replace("match:", &format!("{more} match:"));
+    dir.write("t.ron", config(""));
+    let count = "when: Count(of: 5, within: \"10m\"),";
+    for counts in [count, "limit: (times: 1, per: \"1h\"),", "settle: \"2s\","] {
+        dir.write("rules.d/a.ron", with(counts));
+        let ran = dir.run(["check", "t.ron"]).exits(0).complains([
+            "warning[W025]: `auth` has no `time`, and rule `r` counts by time",
+            "t.ron:3:16",
+            "help: say how its lines write it: add time: Syslog",
+        ]);
+        assert_eq!(ran.stdout(), "2 files, 1 rule, 1 test: 1 warning\n");
+        dir.run(["check", "rules.d/a.ron"]).exits(0).quietly();
+    }
+    dir.run(["check", "--strict", "t.ron"]).exits(1);
+    dir.write("rules.d/b.ron", with(count).replace("\"r\"", "\"s\""));
+    let ran = dir.run(["check", "t.ron"]).exits(0);
+    let ran = ran.complains(["rules `r` and `s` count by time"]);
+    assert!(ran.stdout().ends_with(": 1 warning\n"), "{ran}");
+    dir.write("rules.d/a.ron", with(""));
+    std::fs::remove_file(dir.path().join("rules.d/b.ron")).unwrap();
+    dir.run(["check", "--strict", "t.ron"]).exits(0).quietly();
+    dir.write("rules.d/a.ron", with(count));
+    dir.write("t.ron", config(", time: Syslog"));
+    dir.run(["check", "--strict", "t.ron"]).exits(0).quietly();
+}
+
 #[test]
 fn what_rules_name_is_looked_at() {
     let dir = Dir::new();
