@@ -7,7 +7,6 @@ mod spool;
 
 use crate::cli::{RunArgs, exit};
 use crate::config::{Config, ConfigError, Registry};
-use crate::receive_cmd::is_for_receiving;
 use crate::run_cmd::report::Progress;
 use crate::run_cmd::spool::Told;
 use crate::terminal::{self, printable};
@@ -20,7 +19,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tripline_api::Store;
-use tripline_diagnose::shown;
 use tripline_rules::model::EngineEvent;
 use tripline_run::{Engine, LaneSetup, Options, Outcome, Setup};
 use tripline_store::{LockError, SqliteStore, StateLock};
@@ -35,15 +33,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 ///
 /// When it could not start: exit code 2.
 pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
-    let mut config = match load(args, registry) {
-        Err(_) if is_for_receiving(&args.config) => {
-            let config = shown(&args.config);
-            anyhow::bail!(
-                "{config} is of a receiver: start it with `tripline receive {config}`"
-            );
-        }
-        loaded => loaded?,
-    };
+    let mut config = load(args, registry)?;
     keep_private();
     let _lock = match StateLock::take(&config.state) {
         Ok(lock) => lock,
