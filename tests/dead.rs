@@ -86,12 +86,24 @@ fn what_cannot_be_delivered_stays() {
     assert!(said.contains("1 letter left"), "{said}");
     let json = String::from_utf8(dead(&site, "list", &["--json"]).stdout).unwrap();
     assert_eq!(json.lines().count(), 1);
+    // The others would take as long, and are not tried.
+    set_aside(&site, &[(2, "two\n"), (3, "three\n")]);
+    let output = dead(&site, "retry", &["--all", "--patience", "300ms"]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said.matches("not delivered: ").count(), 1, "{said}");
+    assert!(said.contains("central delivers nothing now: 2 letters more"), "{said}");
+    assert!(said.contains("3 letters left"), "{said}");
+    assert!(dead(&site, "drop", &["2", "3", "--yes"]).status.success());
 
     // Its listener may be gone from the configuration.
     site.configure(r#""audit": Print(from: ["p4"], to: "out/audit.jsonl"),"#);
     let output = dead(&site, "retry", &["1"]);
     assert!(in_words(&output).contains("no such listener any more"));
     assert!(dead(&site, "drop", &["1", "--yes"]).status.success());
+    let output = dead(&site, "drop", &["--all"]);
+    assert!(output.status.success(), "{}", in_words(&output));
+    assert!(in_words(&output).contains("nothing to drop"), "{}", in_words(&output));
 }
 
 fn site_with(receiver: &str) -> Site {

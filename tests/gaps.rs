@@ -33,6 +33,15 @@ fn a_missing_journal_stops_the_mirror_and_is_an_entry_for_the_print() {
     fs::write(site.rotated(3), &journals[2].bytes).unwrap();
     site.catch_up();
     site.assert_mirrored(&journals, "repaired");
+    // The one that went on has what was missing when it is moved back, as it was told.
+    let set = ["--set", "audit", "p4", "3"];
+    let told = format!("where {} {}", site.config().display(), set.join(" "));
+    assert!(in_words(&output).contains(&told), "{}", in_words(&output));
+    let moved = site.command(&["where"]).args(set).arg("--yes").output().unwrap();
+    assert!(moved.status.success(), "{}", in_words(&moved));
+    site.catch_up();
+    let printed = fs::read_to_string(site.out().join("audit.jsonl")).unwrap();
+    assert!(printed.contains("\"id\":\"p4/3/"), "{printed}");
 }
 
 #[test]

@@ -397,6 +397,22 @@ fn test_says_what_to_name() {
         let ran = dir.run(["test", path]).exits(2).complains([wanted, "name"]);
         assert_eq!(ran.stdout(), "", "{ran}");
     }
+    // What it is instead is said, and not all that it is not.
+    dir.write("receive.ron", "(listen: \"127.0.0.1:1\", to: \"t\", state: \"s\")");
+    for (words, wanted) in [
+        (["test", "tripline.ron"], "tripline.ron is a configuration"),
+        (["test", "receive.ron"], "receive.ron is the configuration of a receiver"),
+        (["where", "receive.ron"], "start it with `tripline receive receive.ron`"),
+        (["tasks", "receive.ron"], "start it with `tripline receive receive.ron`"),
+        (["run", "rules.d/a.ron"], "rules.d/a.ron is a file with rules"),
+        (["receive", "rules.d/a.ron"], "rules.d/a.ron is a file with rules"),
+    ] {
+        let ran = dir.run(words).exits(2).complains([wanted]);
+        assert_eq!(ran.stderr().lines().count(), 1, "{ran}");
+    }
+    let words = ["explain", "receive.ron", "--", "a line"];
+    let ran = dir.run(words).exits(2).complains(["`tripline receive receive.ron`"]);
+    assert_eq!(ran.stderr().lines().count(), 1, "{ran}");
     // A file that is named is rules, or says why not; one that is missing spoils it all.
     dir.run(["test", "rules.d", "nosuch"]).exits(2).complains(["`nosuch`"]);
     dir.run(["test", "rules.d"]).exits(0);

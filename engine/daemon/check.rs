@@ -2,7 +2,8 @@
 
 use crate::cli::{CheckArgs, Format, exit};
 use crate::config::{self, Config, ConfigError, ConfigRead, Registry, Rules};
-use crate::receive_cmd::{ReceiveConfig, is_for_receiving};
+use crate::kind::Kind;
+use crate::receive_cmd::ReceiveConfig;
 use crate::terminal::{self, Answers};
 use anyhow::Context as _;
 use std::io::{self, Write as _};
@@ -61,10 +62,11 @@ impl Checked {
     fn sort_in(&mut self, path: PathBuf) {
         // What cannot be read is the configuration's to tell.
         let bytes = config::read_bounded(&path);
+        let text = String::from_utf8_lossy(bytes.as_deref().unwrap_or_default());
+        let is_receiver = Kind::of(&text) == Kind::Receiver;
+        let is_of_rules = tripline_rules::looks_like_rules(&text);
         match bytes {
-            Ok(bytes)
-                if tripline_rules::looks_like_rules(&String::from_utf8_lossy(&bytes)) =>
-            {
+            Ok(bytes) if is_of_rules => {
                 self.files += 1;
                 let (file, problem) = config::decode(&path, bytes);
                 match problem {
@@ -75,7 +77,7 @@ impl Checked {
                     None => self.rule_files.push(file),
                 }
             }
-            _ if is_for_receiving(&path) => self.receivers.push(path),
+            _ if is_receiver => self.receivers.push(path),
             _ => self.configurations.push(path),
         }
     }

@@ -14,6 +14,7 @@ mod said;
 pub(crate) use lane::{ENGINE_FILE, engine as engine_source};
 pub(crate) use rules::Rules;
 
+use crate::kind;
 use rules::{RulesRead, names_rules};
 use std::fs;
 use std::io::{self, Read as _};
@@ -75,6 +76,9 @@ pub(crate) enum ConfigError {
     /// There are errors in it: all of them, and the warnings.
     #[error("{}", render(.0, Style::Plain))]
     Wrong(Vec<Diagnostic>),
+    /// It is another kind of file, which this says, and what was meant.
+    #[error("{0}")]
+    Another(String),
     /// Actions of its rules cannot be done as they are written.
     #[error("{}", .0.join("\n"))]
     Actions(Vec<String>),
@@ -84,7 +88,7 @@ impl ConfigError {
     /// The error for people, ending with a line feed.
     pub(crate) fn render(&self, style: Style) -> String {
         match self {
-            Self::Unreadable { .. } => format!("tripline: {self}\n"),
+            Self::Unreadable { .. } | Self::Another(_) => format!("tripline: {self}\n"),
             Self::Actions(wrong) => {
                 wrong.iter().map(|it| format!("tripline: {it}\n")).collect()
             }
@@ -147,6 +151,9 @@ impl Config {
         let absolute = std::path::absolute(path).map_err(unreadable)?;
         let directory = absolute.parent().unwrap_or_else(|| Path::new("/")).to_owned();
         let (file, problem) = decode(path, bytes);
+        if let Some(what) = kind::no_configuration(path, &file.text) {
+            return Err(ConfigError::Another(what));
+        }
         let outline = Outline::of(&file);
         let mut reading = Reading {
             path: absolute,

@@ -59,15 +59,17 @@ fn show_one(args: &DeadShowArgs, registry: &Registry) -> anyhow::Result<ExitCode
 fn drop_some(args: &DeadDropArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
     let config = Config::load_without_rules(&args.config, registry)?;
     let letters = chosen(letters(&config.state)?, &args.which)?;
+    if letters.is_empty() {
+        say(format_args!("nothing to drop"));
+        return Ok(ExitCode::SUCCESS);
+    }
     let count = in_words(letters.len());
     if !args.yes && !confirmed(&format!("drop {count} for good?"))? {
         say(format_args!("nothing was dropped"));
         return Ok(ExitCode::from(exit::FAILED));
     }
-    if !letters.is_empty() {
-        let changes: Vec<_> = letters.iter().map(unfile).collect();
-        SqliteStore::open(&config.state)?.commit(&changes)?;
-    }
+    let changes: Vec<_> = letters.iter().map(unfile).collect();
+    SqliteStore::open(&config.state)?.commit(&changes)?;
     say(format_args!("{count} dropped"));
     Ok(ExitCode::SUCCESS)
 }

@@ -27,6 +27,7 @@ mod explain_cmd;
 mod fields;
 mod init;
 mod journal_cmd;
+mod kind;
 mod manual;
 mod new_cmd;
 mod receive_cmd;

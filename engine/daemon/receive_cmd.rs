@@ -2,8 +2,7 @@
 
 pub(crate) mod config;
 
-use config::follows;
-pub(crate) use config::{ReceiveConfig, is_for_receiving};
+pub(crate) use config::ReceiveConfig;
 
 use crate::cli::{ReceiveArgs, exit};
 use crate::config::warned;
@@ -11,7 +10,6 @@ use crate::run_cmd::{keep_private, signals};
 use crate::terminal::{self, say};
 use signal_hook::consts::SIGHUP;
 use std::process::ExitCode;
-use tripline_diagnose::shown;
 use tripline_relay::receive::Server;
 use tripline_store::{LockError, StateLock};
 
@@ -21,15 +19,7 @@ use tripline_store::{LockError, StateLock};
 ///
 /// When it could not start: exit code 2.
 pub(crate) fn run(args: &ReceiveArgs) -> anyhow::Result<ExitCode> {
-    let config = match ReceiveConfig::load(&args.config) {
-        Err(_) if follows(&args.config) => {
-            let config = shown(&args.config);
-            anyhow::bail!(
-                "{config} is of no receiver: start it with `tripline run {config}`"
-            );
-        }
-        loaded => loaded?,
-    };
+    let config = ReceiveConfig::load(&args.config)?;
     for warning in config.warnings.into_iter().map(warned) {
         eprintln!("{}", warning.render(terminal::for_stderr()));
     }

@@ -8,7 +8,9 @@ use crate::check::files_of;
 use crate::cli::ReplayArgs;
 use crate::config::{self, Config, ConfigError, Registry};
 use crate::explain_cmd::rules_of;
+use crate::kind;
 use crate::terminal::printable;
+use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use stream::{Part, Stream};
 use tally::{Difference, Tally};
-use tripline_diagnose::Severity;
+use tripline_diagnose::{Severity, shown};
 use tripline_rules::evaluate::{Machine, Rehearsal};
 use tripline_rules::{Known, RuleSet};
 
@@ -58,8 +60,13 @@ fn old_rules(
     let (mut files, mut wrong) = (Vec::new(), Vec::new());
     for path in &args.diff_with {
         for file in files_of(path)? {
-            let bytes = config::read_bounded(&file)
-                .map_err(|cause| ConfigError::Unreadable { path: file.clone(), cause })?;
+            let bytes = config::read_bounded(&file).with_context(|| {
+                let file = shown(&file);
+                format!("--diff-with wants files with rules, and `{file}` cannot be read")
+            })?;
+            if let Some(what) = kind::no_rules(&file, &String::from_utf8_lossy(&bytes)) {
+                bail!("{what}");
+            }
             let (file, problem) = config::decode(&file, bytes);
             wrong.extend(problem);
             files.push(file);

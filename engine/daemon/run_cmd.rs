@@ -7,7 +7,6 @@ mod spool;
 
 use crate::cli::{RunArgs, exit};
 use crate::config::{Config, ConfigError, Registry};
-use crate::receive_cmd::is_for_receiving;
 use crate::run_cmd::report::Progress;
 use crate::run_cmd::spool::Told;
 use crate::terminal::{self, printable};
@@ -37,15 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 ///
 /// When it could not start: exit code 2.
 pub(crate) fn run(args: &RunArgs, registry: &Registry) -> anyhow::Result<ExitCode> {
-    let mut config = match load(args, registry) {
-        Err(_) if is_for_receiving(&args.config) => {
-            let config = shown(&args.config);
-            anyhow::bail!(
-                "{config} is of a receiver: start it with `tripline receive {config}`"
-            );
-        }
-        loaded => loaded?,
-    };
+    let mut config = load(args, registry)?;
     keep_private();
     let _lock = match StateLock::take(&config.state) {
         Ok(lock) => lock,

@@ -15,7 +15,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use tripline_api::{ListenerId, Store as _};
 use tripline_diagnose::{counted, shown};
-use tripline_rules::evaluate::{Doing, TaskEnd, UnderWay};
+use tripline_rules::evaluate::{Doing, Failure, TaskEnd, UnderWay};
 use tripline_rules::model::Status;
 use tripline_store::{OpenError, SqliteStore};
 use tripline_tasks::{HISTORY_MAX, Ran, Rules, event_of};
@@ -121,6 +121,8 @@ enum What {
         since: Option<Timestamp>,
         fired: Timestamp,
         line: Option<String>,
+        /// How the last attempt failed.
+        failure: Option<Failure>,
     },
 }
 
@@ -204,6 +206,7 @@ fn tasks_of(run: UnderWay) -> impl Iterator<Item = Task> {
             since: task.since,
             fired: at,
             line: line.clone(),
+            failure: task.failure,
         },
     })
 }

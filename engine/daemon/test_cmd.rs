@@ -3,6 +3,7 @@
 use crate::check::files_of;
 use crate::cli::{TestArgs, exit};
 use crate::config::{self, Registry};
+use crate::kind;
 use crate::terminal::{self, Answers};
 use anyhow::Context as _;
 use std::io::{self, Write as _};
@@ -27,6 +28,9 @@ pub(crate) fn run(args: &TestArgs, registry: &Registry) -> anyhow::Result<ExitCo
                 && !tripline_rules::looks_like_rules(&String::from_utf8_lossy(&bytes))
             {
                 continue;
+            }
+            if let Some(what) = kind::no_rules(&file, &String::from_utf8_lossy(&bytes)) {
+                anyhow::bail!("{what}");
             }
             let (file, problem) = config::decode(&file, bytes);
             problems.extend(problem);

@@ -84,6 +84,7 @@ impl ListenerFactory for Factory {
         let subject = arguments.subject.as_deref().unwrap_or(SUBJECT);
         let body = arguments.body.as_deref().unwrap_or(BODY);
         let transport = arguments.via.transport(context)?;
+        let secrets = transport.secrets();
         let id = ListenerId::new(context.name)
             .ok_or_else(|| ArgsError::new("the listener's name cannot be one"))?;
         let listener = Box::new(Mail {
@@ -108,6 +109,7 @@ impl ListenerFactory for Factory {
         Ok(Built {
             only_journals,
             on_gap: arguments.on_gap.unwrap_or(OnGap::Notify),
+            secrets,
             ..Built::new(listener, arguments.from, quiet)
         })
     }

@@ -112,6 +112,7 @@ impl ListenerFactory for Factory {
         let id = ListenerId::new(context.name)
             .ok_or_else(|| ArgsError::new("this cannot be a listener's name"))?;
         let transport = arguments.via.transport(context)?;
+        let secrets = transport.secrets();
         let settings = Settings {
             id,
             directory: context.state.to_owned(),
@@ -135,6 +136,7 @@ impl ListenerFactory for Factory {
         Ok(Built {
             only_journals: true,
             on_gap: arguments.on_gap.unwrap_or(OnGap::Notify),
+            secrets,
             ..Built::new(listener, arguments.from, quiet)
         })
     }

@@ -101,7 +101,9 @@ pub use lines::Lines;
 pub use machine::{DEPTH_MAX, FLAGS_MAX, Machine, Output};
 pub use play::{Executor, Play};
 pub use rehearse::Rehearsal;
-pub use run::{Doing, Ended, Outcome, Runs, Start, TaskUnderWay, UnderWay, WrittenRun};
+pub use run::{
+    Doing, Ended, Failure, Outcome, Runs, Start, TaskUnderWay, UnderWay, WrittenRun,
+};
 pub use snapshot::{Part, Restored, SnapshotError};
 pub use state::{Counts, HELD_MAX};
 pub use transaction::{Gather, ROWS_MAX, TRANSACTION_BYTES_MAX, Transaction};

@@ -82,7 +82,7 @@ where they were, whatever was stopped or killed for how long.
 
 **Give a log `time: Syslog` or `time: Iso`** where rules look at times: without it a line
 happens when it is read, and what was written in a day, and is read after a pause, happens
-within a second.
+within a second. `tripline check` warns of rules that count such lines.
 
 Of a journal that is begun with `Now`, what stands before is not known: of a change whose
 description was written before and that is submitted afterwards, `submit.description` is the

@@ -132,7 +132,7 @@ impl Place {
         assert!(is_settled, "{:?}\n{}", self.places(), self.said());
     }
 
-    fn places(&self) -> Vec<Value> {
+    pub(super) fn places(&self) -> Vec<Value> {
         let mut command = self.command(&["where", "--json"]);
         let output = command.stdout(Stdio::piped()).output().unwrap();
         serde_json::from_slice(&output.stdout).unwrap_or_default()

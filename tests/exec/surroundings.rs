@@ -1,6 +1,7 @@
 //! What a program finds around it.
 
-use super::place::{Mode, Place};
+use super::place::{Mode, PATIENCE, Place};
+use crate::site::wait_until;
 
 #[test]
 fn a_program_finds_what_was_said_and_nothing_else() {
@@ -56,6 +57,30 @@ fn secrets_stay_here() {
         assert_eq!(got.lines().count(), 3, "{got}");
         assert_eq!(got.contains("0123CAFE"), is_there, "{got}");
     }
+}
+
+/// It is shown to be at work, and not as one that fails.
+#[test]
+fn one_that_takes_its_time_is_at_work() {
+    let place = Place::new();
+    let script = "cat > part; until [ -e go ]; do sleep 0.05; done; cat part >> got";
+    place.program("feed", script);
+    place.configure(Mode::Batch, "");
+    place.write("one\ntwo\n");
+    let daemon = place.start();
+    let is_at_work = || {
+        place.places().iter().any(|it| {
+            let why = it["why"].as_str().unwrap_or_default();
+            it["state"] == "catching_up" && why.contains("is still at work on 2 entries")
+        })
+    };
+    assert!(wait_until(PATIENCE, is_at_work), "{:?}", place.places());
+    std::fs::write(place.path("go"), "").unwrap();
+    place.wait_until_settled();
+    let is_idle = || place.places().iter().all(|it| it["why"].is_null());
+    assert!(wait_until(PATIENCE, is_idle), "{:?}", place.places());
+    daemon.stop();
+    assert_eq!((place.count(), place.said()), (2, String::new()));
 }
 
 #[test]

@@ -79,7 +79,8 @@ impl ArgsError {
     }
 }
 
-/// A duration as people write it: `"5s"`, `"2m 30s"`, `"1h"`. Never negative.
+/// A duration as people write it: `"5s"`, `"2m 30s"`, `"1h"`, `"2d"`, of which each has 24
+/// hours. Never negative.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct FriendlyDuration(pub Duration);
@@ -88,7 +89,12 @@ impl TryFrom<String> for FriendlyDuration {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        let parsed: jiff::SignedDuration = text.parse().map_err(|_| {
+        let with_days = || {
+            let span: jiff::Span = text.parse().ok()?;
+            span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()
+        };
+        let parsed = text.parse::<jiff::SignedDuration>().ok().or_else(with_days);
+        let parsed = parsed.ok_or_else(|| {
             format!("`{text}` is no duration: write it like \"5s\" or \"2m 30s\"")
         })?;
         let duration = Duration::try_from(parsed)
@@ -114,6 +120,25 @@ mod tests {
             Args::new(r#"(to: "x", quiet: "2m 30s")"#).parse().unwrap();
         assert_eq!(example.to, "x");
         assert_eq!(example.quiet.unwrap().0, Duration::from_secs(150));
+    }
+
+    #[test]
+    fn days_have_24_hours() {
+        let seconds = |text: &str| {
+            FriendlyDuration::try_from(text.to_owned()).map(|it| it.0.as_secs())
+        };
+        assert_eq!(seconds("366 days"), Ok(366 * 86_400));
+        assert_eq!(seconds("1d 2h"), Ok(26 * 3600));
+        assert_eq!(seconds("1w"), Ok(7 * 86_400));
+        for (wrong, words) in [
+            ("1 month", "is no duration"),
+            ("5", "is no duration"),
+            ("9999999999999999999 days", "is no duration"),
+            ("-2 days", "is negative"),
+        ] {
+            let why = seconds(wrong).unwrap_err();
+            assert!(why.contains(words), "{wrong}: {why}");
+        }
     }
 
     #[test]

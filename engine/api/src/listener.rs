@@ -177,9 +177,10 @@ pub enum ListenError {
     #[error("{0}")]
     Retry(String),
     /// Nothing is wrong, and no more can be taken for now: the lane calls again
-    /// after a short pause that is always the same, and says nothing. For
-    /// [`begin`](Listener::begin) and [`listen`](Listener::listen), by listeners
-    /// that notice themselves when they wait in vain.
+    /// after a short pause that is always the same, and says nothing; only `where`
+    /// shows why, when that lasts. For [`begin`](Listener::begin),
+    /// [`listen`](Listener::listen) and [`gap`](Listener::gap), by listeners that notice
+    /// themselves when they wait in vain.
     #[error("{0}")]
     Busy(String),
     /// It may work later, but what was listened to since the last settled place

@@ -54,7 +54,9 @@ pub(crate) struct DeadShowArgs {
 /// Arguments of `tripline dead retry`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Exits with 0 when all were delivered, 1 when some were not: those stay.
+Exits with 0 when all were delivered, 1 when some were not: those stay. Behind a letter
+that was tried in vain, because its receiver is not there, the other letters of the same
+listener are not tried; one that is refused again is in nobody's way.
 
 Examples:
   tripline dead retry tripline.ron 7 9
@@ -64,7 +66,7 @@ pub(crate) struct DeadRetryArgs {
     pub(crate) config: PathBuf,
     #[command(flatten)]
     pub(crate) which: Which,
-    /// How long each is tried.
+    /// How long one is tried.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse_duration)]
     pub(crate) patience: Duration,
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 use tripline_api::{Args, Built, ListenerId, Source, SourceId, resolved};
-use tripline_diagnose::{Block, Field, Node, Shape, words};
+use tripline_diagnose::{Block, Diagnostic, Field, Node, Shape, words};
 
 /// `"name": Kind(arguments)`.
 pub(super) struct Entry<'a> {
@@ -155,7 +155,39 @@ impl Reading {
                     ),
                 );
             }
+            self.counts_without_time(
+                source,
+                key.map_or(&sources.name, |(key, _)| &key.span),
+            );
         }
+    }
+
+    /// Rules that count lines without a time of theirs count them as they are read.
+    fn counts_without_time(&mut self, source: &Arc<dyn Source>, at: &Range<usize>) {
+        let Some(set) = &self.rules.set else { return };
+        if source.is_journal() || source.line_time().is_some() {
+            return;
+        }
+        let name = source.id();
+        let rules: Vec<_> = set.counting(name.as_str()).collect();
+        let (who, count) = match rules.as_slice() {
+            [] => return,
+            [one] => (format!("rule `{one}`"), "counts"),
+            [one, two] => (format!("rules `{one}` and `{two}`"), "count"),
+            [one, rest @ ..] => {
+                (format!("rule `{one}` and {} others", rest.len()), "count")
+            }
+        };
+        let message = format!("`{name}` has no `time`, and {who} {count} by time");
+        let mut warning = Diagnostic::warning(&self.file, at.clone(), message);
+        warning
+            .code("W025")
+            .label("what is caught up with counts as one moment, that of reading it")
+            .help(
+                "say how its lines write it: add time: Syslog for `Nov 20 21:00:00` at \
+                 their start, or time: Iso for `2026-11-20T21:00:00`",
+            );
+        self.rules.diagnostics.push(warning);
     }
 
     /// The entries of a map that have a proper name and a kind.

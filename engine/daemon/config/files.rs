@@ -83,8 +83,15 @@ impl Reading {
         for secret in &built.secrets {
             let looked = secret.look();
             let argument = secret.argument;
-            let fields = entry.block.map_or(&[][..], |block| &block.fields);
-            let field = fields.iter().find(|it| self.text(&it.name) == argument);
+            let mut field = None;
+            if let Some(block) = entry.block {
+                // It may be an argument of an argument.
+                block.each_field(&mut |it| {
+                    if field.is_none() && self.text(&it.name) == argument {
+                        field = Some(it);
+                    }
+                });
+            }
             let span = field.map_or(&entry.kind, |it| &it.value.span).clone();
             match looked {
                 Looked::Fine | Looked::Unknown => {}
@@ -98,7 +105,7 @@ impl Reading {
                 Looked::Wrong(why) => {
                     let message = format!("`{argument}` cannot be used: {why}");
                     let mut wrong = Diagnostic::error(&self.file, span, message);
-                    wrong.help("it is read whenever it is needed: no restart is needed");
+                    wrong.help("put it right: it is read whenever it is needed");
                     self.secrets.push(wrong);
                 }
             }

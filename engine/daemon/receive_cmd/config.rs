@@ -1,6 +1,7 @@
 //! The configuration of a receiver, `receive.ron`.
 
 use crate::config::{ConfigError, decode, read_bounded};
+use crate::kind;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -131,27 +132,6 @@ pub(crate) const EXAMPLE: &str = "(listen: \"0.0.0.0:6515\", to: \"received\", s
                        peers: {\"web1\": (shared_key: \"web1.key\")})";
 const CONNECTIONS: usize = 128;
 
-/// Whether a file is the configuration of a receiver: it says where to listen.
-pub(crate) fn is_for_receiving(path: &Path) -> bool {
-    has_field(path, "listen")
-}
-
-/// Whether a file is one for `tripline run`: it says what to follow.
-pub(super) fn follows(path: &Path) -> bool {
-    has_field(path, "sources")
-}
-
-fn has_field(path: &Path, name: &str) -> bool {
-    let Ok(bytes) = read_bounded(path) else { return false };
-    let (file, _) = decode(path, bytes);
-    match Outline::of(&file).root {
-        Some(Node { shape: Shape::Block(block), .. }) => {
-            block.fields.iter().any(|field| &file.text[field.name.clone()] == name)
-        }
-        _ => false,
-    }
-}
-
 impl ReceiveConfig {
     /// Reads a configuration. Touches nothing but the file and the keys it names.
     ///
@@ -164,6 +144,9 @@ impl ReceiveConfig {
         let absolute = std::path::absolute(path).map_err(unreadable)?;
         let directory = absolute.parent().unwrap_or_else(|| Path::new("/"));
         let (file, problem) = decode(path, bytes);
+        if let Some(what) = kind::no_receiver(path, &file.text) {
+            return Err(ConfigError::Another(what));
+        }
         let outline = Outline::of(&file);
         let mut wrong: Vec<Diagnostic> =
             problem.into_iter().chain(outline.problems).collect();

@@ -5,7 +5,7 @@ use crate::terminal::printable;
 use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::atomic::Ordering::Relaxed;
-use tripline_api::Settled;
+use tripline_api::{Gap, GapKind, Settled};
 use tripline_diagnose::shown;
 use tripline_run::{Engine, Event, Events};
 
@@ -26,7 +26,14 @@ impl Events for Report {
             // The stop that follows says the same and what to do.
             Event::Gap { stops: true, .. } => return,
             Event::Gap { listener, gap, .. } => {
-                format!("{listener}: gap: {} (to repair it, {})", gap.why, gap.repair)
+                let back = match going_back(gap, &self.config, listener.as_str()) {
+                    Some(back) => format!("; {listener} went on, so {back}"),
+                    None => String::new(),
+                };
+                format!(
+                    "{listener}: gap: {} (to repair it, {}{back})",
+                    gap.why, gap.repair
+                )
             }
             Event::ListenerStopped { listener, why } => {
                 let why = why.replace("CONFIG", &self.config);
@@ -76,6 +83,24 @@ impl Events for Report {
         // Standard error may be gone; the work goes on all the same.
         _ = writeln!(std::io::stderr(), "tripline: {}", printable(&text));
     }
+}
+
+/// What else is to be done about a gap behind which a listener went on, where what is
+/// missing may be found again.
+fn going_back(gap: &Gap, config: &str, listener: &str) -> Option<String> {
+    if !matches!(gap.kind, GapKind::Missing | GapKind::Unterminated) || gap.log.is_some()
+    {
+        return None;
+    }
+    let place = match (gap.kind, gap.missing) {
+        (GapKind::Missing, Some((first, _))) => first.to_string(),
+        _ => format!("{}:{}", gap.from.sequence, gap.from.offset),
+    };
+    let source = &gap.source;
+    Some(format!(
+        "stop the daemon and move {listener} back too, with all that comes behind: tripline \
+         where {config} --set {listener} {source} {place}"
+    ))
 }
 
 /// A line on the terminal that says how far a catch-up has come.

@@ -5,7 +5,7 @@ use crate::terminal::{one_line, printable};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use std::io::{self, Write};
-use tripline_rules::evaluate::{Doing, TaskEnd};
+use tripline_rules::evaluate::Doing;
 
 /// How much of a name is shown in the table.
 const NAME_CHARS_MAX: usize = 40;
@@ -27,8 +27,18 @@ pub(super) fn write_table(out: &mut impl Write, tasks: &[Task]) -> io::Result<()
     write_cells(out, &headings, &widths)?;
     for (task, row) in tasks.iter().zip(&rows) {
         write_cells(out, row, &widths)?;
-        let What::Ended(_, end) = &task.what else { continue };
-        for (name, said) in [("reason", cut(&end.reason)), ("stderr", cut(&end.stderr))] {
+        let (reason, stderr) = match &task.what {
+            What::Ended(_, end) => (cut(&end.reason), cut(&end.stderr)),
+            What::UnderWay { failure: Some(failure), doing, .. } => {
+                let again = match doing {
+                    Doing::Pauses(until) => format!("; again at {}", time(*until)),
+                    Doing::Runs | Doing::Waits => String::new(),
+                };
+                (cut(&failure.reason) + &again, cut(&failure.stderr))
+            }
+            What::UnderWay { failure: None, .. } => continue,
+        };
+        for (name, said) in [("reason", reason), ("stderr", stderr)] {
             if !said.is_empty() {
                 writeln!(out, "    {name}: {said}")?;
             }
@@ -57,10 +67,11 @@ fn cells(task: &Task) -> [String; 8] {
     let name = |name: &str| one_line(name).chars().take(NAME_CHARS_MAX).collect();
     let (when, exit, attempts, took) = match &task.what {
         What::Ended(at, end) => {
-            (*at, exit_of(end), end.attempts, Some(end.duration.clone()))
+            (*at, exit_of(end.exit), end.attempts, Some(end.duration.clone()))
         }
-        What::UnderWay { since, fired, attempts, .. } => {
-            (since.unwrap_or(*fired), None, *attempts, None)
+        What::UnderWay { since, fired, attempts, failure, .. } => {
+            let exit = failure.as_ref().and_then(|it| exit_of(it.exit));
+            (since.unwrap_or(*fired), exit, *attempts, None)
         }
     };
     let or_none = |cell: Option<String>| cell.unwrap_or_else(|| "-".to_owned());
@@ -99,7 +110,7 @@ pub(super) fn write_whole(out: &mut impl Write, tasks: &[Task]) -> io::Result<()
                 line("attempts", &end.attempts.to_string())?;
                 line(
                     "exit",
-                    &exit_of(end).map_or_else(String::new, |it| it.to_string()),
+                    &exit_of(end.exit).map_or_else(String::new, |it| it.to_string()),
                 )?;
                 line("reason", &end.reason)?;
                 line("skipped", &end.skipped.join(", "))?;
@@ -110,12 +121,21 @@ pub(super) fn write_whole(out: &mut impl Write, tasks: &[Task]) -> io::Result<()
                     }
                 }
             }
-            What::UnderWay { doing, attempts, since, fired, line: about } => {
+            What::UnderWay { doing, attempts, since, fired, line: about, failure } => {
                 line("fired", &time(*fired))?;
                 line("begun", &since.map(time).unwrap_or_default())?;
                 line("attempts", &attempts.to_string())?;
                 if let Doing::Pauses(until) = doing {
                     line("again at", &time(*until))?;
+                }
+                if let Some(failure) = failure {
+                    line(
+                        "exit",
+                        &exit_of(failure.exit)
+                            .map_or_else(String::new, |it| it.to_string()),
+                    )?;
+                    line("reason", &failure.reason)?;
+                    line("stderr", &failure.stderr)?;
                 }
                 line("line", about.as_deref().unwrap_or_default())?;
             }
@@ -140,16 +160,19 @@ fn object(task: &Task) -> Value {
     let more = match &task.what {
         What::Ended(at, end) => json!({
             "ended": time(*at), "duration": end.duration, "attempts": end.attempts,
-            "exit": exit_of(end), "reason": end.reason, "stderr": end.stderr,
+            "exit": exit_of(end.exit), "reason": end.reason, "stderr": end.stderr,
             "skipped": end.skipped,
         }),
-        What::UnderWay { doing, attempts, since, fired, line } => json!({
+        What::UnderWay { doing, attempts, since, fired, line, failure } => json!({
             "fired": time(*fired), "begun": since.map(time), "attempts": attempts,
             "again": match doing {
                 Doing::Pauses(until) => Some(time(*until)),
                 Doing::Runs | Doing::Waits => None,
             },
             "line": line,
+            "exit": failure.as_ref().and_then(|it| exit_of(it.exit)),
+            "reason": failure.as_ref().map(|it| &it.reason),
+            "stderr": failure.as_ref().map(|it| &it.stderr),
         }),
     };
     if let (Value::Object(object), Value::Object(mut more)) = (&mut object, more) {
@@ -173,8 +196,8 @@ fn outcome(task: &Task) -> String {
 }
 
 /// The code that it ended with, if it has one.
-fn exit_of(end: &TaskEnd) -> Option<i64> {
-    Some(end.exit).filter(|exit| *exit >= 0)
+fn exit_of(exit: i64) -> Option<i64> {
+    Some(exit).filter(|exit| *exit >= 0)
 }
 
 /// The end of a text, in one line.
@@ -195,6 +218,7 @@ fn time(at: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tripline_rules::evaluate::{Failure, TaskEnd};
     use tripline_rules::model::Status;
 
     #[test]
@@ -230,5 +254,51 @@ mod tests {
             (&object["status"], &object["exit"]),
             (&"gave_up".into(), &Value::Null)
         );
+    }
+
+    #[test]
+    fn what_is_tried_again_says_why() {
+        let until = Timestamp::from_second(60).unwrap();
+        let failure = Failure {
+            exit: 7,
+            reason: "it ended with 7".to_owned(),
+            stderr: "no route\x1b[2J".to_owned(),
+        };
+        let mut task = Task {
+            id: "app/0/1/r/a".to_owned(),
+            rule: "r".to_owned(),
+            action: "a".to_owned(),
+            what: What::UnderWay {
+                doing: Doing::Pauses(until),
+                attempts: 2,
+                since: None,
+                fired: Timestamp::UNIX_EPOCH,
+                line: None,
+                failure: Some(failure),
+            },
+        };
+        let of = |task: &Task, write: fn(&mut Vec<u8>, &[Task]) -> io::Result<()>| {
+            let mut out = Vec::new();
+            write(&mut out, std::slice::from_ref(task)).unwrap();
+            String::from_utf8(out).unwrap()
+        };
+        let table = of(&task, write_table);
+        let said = "    reason: it ended with 7; again at 1970-01-01T00:01:00Z\n    \
+                    stderr: no route\\u{1b}[2J\n";
+        assert!(table.ends_with(said), "{table}");
+        let whole = of(&task, write_whole);
+        let said = "again at  1970-01-01T00:01:00Z\nexit      7\nreason    it ended with 7\n\
+                    stderr    no route\\u{1b}[2J\n";
+        assert!(whole.contains(said), "{whole}");
+        let shown = object(&task);
+        assert_eq!(
+            (&shown["exit"], &shown["again"]),
+            (&7.into(), &"1970-01-01T00:01:00Z".into())
+        );
+        assert_eq!(shown["reason"], "it ended with 7");
+        let What::UnderWay { failure, .. } = &mut task.what else { panic!() };
+        *failure = None;
+        assert!(!of(&task, write_table).contains("reason"));
+        assert_eq!(object(&task)["reason"], Value::Null);
     }
 }

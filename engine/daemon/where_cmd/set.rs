@@ -4,13 +4,14 @@ use super::{settled, source_of};
 use crate::cli::{exit, parse_place};
 use crate::config::Config;
 use crate::terminal::{confirmed, printable};
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use tripline_api::{
     Change, Cursor, Key, Place, Progress, Source, Start, State, Store as _,
 };
+use tripline_diagnose::counted;
 use tripline_store::{LockError, SqliteStore, StateLock};
 
 /// Moves a listener on a source, or on one log of it: `SOURCE:PATH`.
@@ -84,15 +85,24 @@ fn moving(
     log: Option<&Path>,
 ) -> anyhow::Result<Moving> {
     let before = settled(known);
-    let places = source.find(wanted, log, &before)?;
+    let places = source.find(wanted, log, &before);
+    let places = match wanted {
+        Start::Checkpoint(number) => places.with_context(|| {
+            format!("what comes behind checkpoint {number} begins with journal {number}")
+        }),
+        _ => places.map_err(anyhow::Error::new),
+    }?;
     let was = |log: Option<Arc<Path>>| {
         before.get(&log).map_or_else(|| BEGINNING.to_owned(), |c| c.place.to_string())
     };
     let (what, from) = match (log, source.is_journal()) {
         (None, true) => (key.source.to_string(), was(None)),
         (None, false) => (
-            format!("all {} logs of {}", places.len(), key.source),
-            format!("{} places", places.len()),
+            match places.len() {
+                1 => format!("the only log of {}", key.source),
+                count => format!("all {count} logs of {}", key.source),
+            },
+            counted(places.len(), "place"),
         ),
         (Some(log), _) => {
             let log: Arc<Path> = log.into();

@@ -149,7 +149,7 @@ impl Lane {
             self.flush(pace)?;
         }
         if busy {
-            self.say_catching_up(pace);
+            self.say_catching_up(pace, None);
             return Ok(());
         }
         pace.reading_since = None;
@@ -410,8 +410,9 @@ impl Lane {
             ListenError::Stop(why) | ListenError::Rejected(Rejected { why, .. }) => {
                 Err(Leave::Ended(Ended::Stopped { why, at_gap: false }))
             }
-            ListenError::Busy(_) => {
-                self.say_catching_up(pace);
+            ListenError::Busy(why) => {
+                let why = pace.is_long_busy().then_some(&*why);
+                self.say_catching_up(pace, why);
                 self.pause(BUSY_PAUSE)
             }
             ListenError::Retry(why) | ListenError::Lost(why) => {
@@ -511,10 +512,10 @@ impl Lane {
         matches!(self.stop.try_recv(), Err(crossbeam_channel::TryRecvError::Disconnected))
     }
 
-    fn say_catching_up(&mut self, pace: &mut Pace) {
+    fn say_catching_up(&mut self, pace: &mut Pace, why: Option<&str>) {
         let since = *pace.reading_since.get_or_insert_with(Instant::now);
         if since.elapsed() > CATCHING_UP_AFTER {
-            self.tell_all(State::CatchingUp, None);
+            self.tell_all(State::CatchingUp, why);
         }
     }
 

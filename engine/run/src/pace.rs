@@ -15,6 +15,8 @@ const FLUSH_BUSY_AFTER: Duration = Duration::from_secs(1);
 const KEPT_BYTES_A_SECOND: u64 = 20_000_000;
 /// ... and makes the next flush wait no longer than this.
 const KEPT_PAUSE_MAX: Duration = Duration::from_secs(2);
+/// One that is busy no longer than this is as fast as it should be.
+const TELL_BUSY_AFTER: Duration = Duration::from_secs(2);
 
 /// When to flush, to say something, and to try again.
 pub(crate) struct Pace {
@@ -30,6 +32,8 @@ pub(crate) struct Pace {
     /// The lane is to stop, and waits no longer than until then for flushes.
     pub(crate) give_up_at: Option<Instant>,
     pub(crate) reading_since: Option<Instant>,
+    /// The listener has been busy since then with what it was given.
+    busy_since: Option<Instant>,
     pub(crate) last_data: Instant,
     pub(crate) had_data: bool,
     pub(crate) backoff: Backoff,
@@ -51,6 +55,7 @@ impl Pace {
             flight: None,
             give_up_at: None,
             reading_since: None,
+            busy_since: None,
             last_data: Instant::now(),
             had_data: false,
             backoff: Backoff::random(),
@@ -60,9 +65,16 @@ impl Pace {
         }
     }
 
+    /// The listener is busy; returns whether it has been for so long that people want to
+    /// know.
+    pub(crate) fn is_long_busy(&mut self) -> bool {
+        self.busy_since.get_or_insert_with(Instant::now).elapsed() > TELL_BUSY_AFTER
+    }
+
     /// The listener took something. What comes again needs no flush.
     pub(crate) fn listened(&mut self, bytes: u64, comes_again: bool) {
         self.fruitless_hints = 0;
+        self.busy_since = None;
         self.last_data = Instant::now();
         self.had_data = true;
         if !comes_again {

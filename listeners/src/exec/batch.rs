@@ -167,7 +167,8 @@ impl Batch {
             let program = &self.program;
             let why = format!("{program} is still at work on {}", counted(entries));
             self.job = Some((part, process));
-            return Err(ListenError::Retry(why));
+            // Nothing is wrong before its time is up, of which `Process` takes care.
+            return Err(ListenError::Busy(why));
         };
         drop(process);
         self.answer(entries, &ended)

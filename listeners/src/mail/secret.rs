@@ -21,10 +21,27 @@ impl Secret {
     ///
     /// A sentence with the file's name and without anything that is in it.
     pub(super) fn read(file: &Path) -> Result<Self, String> {
-        let shown = file.display();
-        let opened = secret::open_private(file)
-            .map_err(|refused| format!("the password: {refused}"))?;
+        let opened = open(file)?;
         check_owner(&opened, file)?;
+        Self::read_from(opened, file)
+    }
+
+    /// Whether one could be read, by whoever will: the administrator looks also at files of
+    /// the one that the daemon will be.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    pub(super) fn look(file: &Path) -> Result<(), String> {
+        let opened = open(file)?;
+        if !rustix::process::geteuid().is_root() {
+            check_owner(&opened, file)?;
+        }
+        Self::read_from(opened, file).map(drop)
+    }
+
+    fn read_from(opened: File, file: &Path) -> Result<Self, String> {
+        let shown = file.display();
         let mut text = String::new();
         opened
             .take(Self::BYTES_MAX as u64 + 2)
@@ -54,6 +71,10 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")
     }
+}
+
+fn open(file: &Path) -> Result<File, String> {
+    secret::open_private(file).map_err(|refused| format!("the password: {refused}"))
 }
 
 fn check_owner(opened: &File, file: &Path) -> Result<(), String> {
@@ -104,6 +125,10 @@ mod tests {
             assert!(error.contains(words), "{error}");
             assert!(!error.contains("s3cret"), "{error}");
         }
+        write(b"s3cret", 0o600).unwrap();
+        Secret::look(&file).unwrap();
+        write(b"s3cret", 0o640).unwrap_err();
+        assert!(Secret::look(&file).unwrap_err().contains("chmod 600"));
         assert!(Secret::read(directory.path()).unwrap_err().contains("is not a file"));
         let missing = Secret::read(&directory.path().join("missing")).unwrap_err();
         assert!(missing.contains("the password: there is no file"), "{missing}");

@@ -2,13 +2,15 @@
 
 use super::address::{Address, is_host};
 use super::message::Sealed;
+use super::secret::Secret;
 use super::sendmail::Sendmail;
 use super::smtp::{Cancel, Goodbye, Login, Server, Smtp, Tls};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
 use tripline_api::{
-    ArgsError, Argument, BuildContext, Form, FriendlyDuration, ListenError, Wants,
+    ArgsError, Argument, BuildContext, Form, FriendlyDuration, ListenError, SecretFile,
+    Wants,
 };
 
 /// How mails are sent, as it is written: the argument `via`.
@@ -344,6 +346,17 @@ impl Transport {
             Self::Smtp(smtp) => smtp.prepare().map(|_| ()).map_err(ListenError::Stop),
             Self::Sendmail(sendmail) => sendmail.prepare().map_err(ListenError::Stop),
         }
+    }
+
+    /// The file with the password, if there is one.
+    pub(crate) fn secrets(&self) -> Vec<SecretFile> {
+        let Self::Smtp(smtp) = self else { return Vec::new() };
+        let file = smtp.login.iter().map(|login| SecretFile {
+            argument: "password_file",
+            path: login.password_file.clone(),
+            read: Secret::look,
+        });
+        file.collect()
     }
 
     /// Sends a mail to all it is for, and says what became of it. Blocks, each

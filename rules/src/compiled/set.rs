@@ -29,6 +29,18 @@ impl RuleSet {
         let mut rules = self.rules.iter().filter(|rule| rule.enabled);
         rules.any(|rule| rule.triggers().any(looks))
     }
+
+    /// The rules that count lines of this log by their time, by name.
+    pub fn counting(&self, log: &str) -> impl Iterator<Item = &str> {
+        let looks = move |trigger: &Trigger| match trigger {
+            Trigger::Lines { sources, .. } => {
+                sources.is_empty() || sources.iter().any(|it| it == log)
+            }
+            _ => false,
+        };
+        let rules = self.rules.iter().filter(|rule| rule.enabled && rule.counts());
+        rules.filter(move |rule| rule.triggers().any(looks)).map(|rule| &*rule.name)
+    }
 }
 
 impl Rule {
@@ -49,6 +61,12 @@ impl Rule {
             && self.on_failure.is_empty()
     }
 
+    /// Whether it matters to it how long events are apart. `quiet` asks what time it is
+    /// when it acts, and that is no matter of the events.
+    const fn counts(&self) -> bool {
+        !matches!(self.when, When::Each) || self.settle.is_some() || self.limit.is_some()
+    }
+
     /// What it looks at: also for the second event of a pair.
     pub fn triggers(&self) -> impl Iterator<Item = &Trigger> {
         let until = match &self.when {
@@ -56,5 +74,44 @@ impl Rule {
             _ => &[],
         };
         self.on.iter().chain(until)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{Known, SourceFile, load};
+
+    #[test]
+    fn who_counts_lines_by_their_time_is_known() {
+        let rule = |name: &str, on: &str, how: &str| {
+            format!("(name: {name:?}, on: {on}, {how} do: [Clear(flag: \"x\")]),")
+        };
+        let of = |sources: &str| format!("Lines(source: {sources})");
+        let journal = "Journal(source: \"p4\", table: \"db.change\")";
+        let count = "when: Count(of: 2, within: \"1m\"),";
+        let absent = "when: Absent(for: \"1m\"),";
+        let digest = "when: Digest(every: \"1m\"),";
+        let limit = "limit: (times: 1, per: \"1m\"),";
+        let settle = "settle: \"1s\",";
+        let pair = "when: Pair(until: (on: Lines(source: \"a\"), match: \"x\"), \
+                    within: \"1m\", fire: IfMissing),";
+        let rules = [
+            rule("each", &of("\"a\""), ""),
+            rule("count", &of("[\"b\", \"a\"]"), count),
+            rule("other", &of("\"b\""), count),
+            rule("absent", "Lines()", absent),
+            rule("digest", &of("\"a\""), digest),
+            rule("limit", &of("\"a\""), limit),
+            rule("settle", &of("\"a\""), settle),
+            rule("pair", &of("\"b\""), pair),
+            rule("journal", journal, count),
+            rule("off", &of("\"a\""), &format!("enabled: false, {count}")),
+        ];
+        let text = format!("(rules: [{}])", rules.concat());
+        let loaded = load(&[SourceFile::new("a.ron", text)], &Known::default());
+        let set = loaded.set.unwrap_or_else(|| panic!("{:?}", loaded.diagnostics));
+        let found: Vec<_> = set.counting("a").collect();
+        assert_eq!(found, ["count", "absent", "digest", "limit", "settle", "pair"]);
+        assert_eq!(set.counting("nosuch").collect::<Vec<_>>(), ["absent"]);
     }
 }

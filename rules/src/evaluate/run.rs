@@ -10,7 +10,7 @@ use super::event::TaskEnd;
 use super::firing::{Firing, What};
 use super::job::{Job, render};
 use super::snapshot::SnapshotError;
-use super::{how_long, instant, length, millis};
+use super::{how_long, instant, millis};
 use crate::compiled::{Action, Rule, RuleSet};
 use crate::model::{Overlap, Status};
 use jiff::Timestamp;
@@ -19,8 +19,8 @@ use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-pub use task::Ended;
-use task::{Task, TaskState, left, pause, retries, tail, together};
+pub use task::{Ended, Failure};
+use task::{Task, TaskState, left, pause, retries, tail, together, why};
 pub use under_way::{Doing, TaskUnderWay, UnderWay};
 
 /// The runs that are not over.
@@ -401,7 +401,7 @@ impl Runs {
         if !is_done && may_retry && task.attempts <= retries(action, &outcome) {
             let seed = format!("{}/{}/{}", run.firing.id, action.id, task.attempts);
             let pause = pause(action, task.attempts, (!self.is_exact).then_some(&seed));
-            task.state = TaskState::Pauses(now + pause);
+            task.pause(now + pause, action, &outcome);
             self.pauses.insert((now + pause, number));
             return;
         }
@@ -544,19 +544,13 @@ impl Run {
     ) -> TaskEnd {
         let task = &self.tasks[index];
         let gave_up = task.attempts > 1;
-        let (status, exit, reason, stderr) = match outcome {
-            Outcome::Done { stderr, .. } => (Status::Succeeded, 0, String::new(), stderr),
-            Outcome::Failed { exit, reason, stderr } => {
-                let status = if gave_up { Status::GaveUp } else { Status::Failed };
-                (status, *exit, reason.clone(), stderr)
-            }
-            Outcome::TimedOut { stderr } => {
-                let status = if gave_up { Status::GaveUp } else { Status::TimedOut };
-                let reason =
-                    format!("not done after {}", how_long(length(action.timeout)));
-                (status, -1, reason, stderr)
-            }
+        let status = match outcome {
+            Outcome::Done { .. } => Status::Succeeded,
+            _ if gave_up => Status::GaveUp,
+            Outcome::Failed { .. } => Status::Failed,
+            Outcome::TimedOut { .. } => Status::TimedOut,
         };
+        let (exit, reason, stderr) = why(action, outcome);
         TaskEnd {
             rule: self.firing.rule.clone(),
             action: action.id.to_string(),

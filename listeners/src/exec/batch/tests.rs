@@ -130,7 +130,7 @@ fn one_that_takes_its_time_is_waited_for() {
     let ten = numbered(10);
     let since = Instant::now();
     for _ in 0..5 {
-        let Err(ListenError::Retry(why)) = ten.deliver(&mut exec) else { panic!() };
+        let Err(ListenError::Busy(why)) = ten.deliver(&mut exec) else { panic!() };
         assert_eq!(why, "/bin/sh is still at work on 10 entries");
     }
     assert!(since.elapsed() < LONG / 2);

@@ -2,7 +2,7 @@
 
 use super::Outcome;
 use crate::compiled::{Action, ActionKind};
-use crate::evaluate::{TaskEnd, length};
+use crate::evaluate::{TaskEnd, how_long, length};
 use crate::model::Overlap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -29,6 +29,20 @@ pub(super) struct Task {
     /// When the first attempt began, in milliseconds since 1970.
     #[serde(deserialize_with = "crate::evaluate::written::maybe_time")]
     pub(super) since: Option<i64>,
+    /// How the last attempt failed that was not the last that there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) failure: Option<Failure>,
+}
+
+/// How an attempt failed behind which there is another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The code that it ended with, or -1, as in [`Outcome::Failed`].
+    pub exit: i64,
+    /// What went wrong, in words: the end of them, at most 1 KiB.
+    pub reason: String,
+    /// The last line of what it said that is not empty: the end of it, at most 1 KiB.
+    pub stderr: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +60,31 @@ pub(super) enum TaskState {
 impl Task {
     pub(super) fn new(action: &Action) -> Self {
         let action = action.id.to_string();
-        Self { action, state: TaskState::Waits, attempts: 0, since: None }
+        Self { action, state: TaskState::Waits, attempts: 0, since: None, failure: None }
+    }
+
+    /// An attempt failed, and there is another one then.
+    pub(super) fn pause(&mut self, until: i64, action: &Action, outcome: &Outcome) {
+        let (exit, reason, stderr) = why(action, outcome);
+        let line = stderr.lines().map(str::trim_end).rfind(|line| !line.is_empty());
+        self.failure = Some(Failure {
+            exit,
+            reason: end_of(&reason, FAILURE_BYTES_MAX).to_owned(),
+            stderr: end_of(line.unwrap_or_default(), FAILURE_BYTES_MAX).to_owned(),
+        });
+        self.state = TaskState::Pauses(until);
+    }
+}
+
+/// The code of an attempt's end, what went wrong in words, and what it said.
+pub(super) fn why<'o>(action: &Action, outcome: &'o Outcome) -> (i64, String, &'o str) {
+    match outcome {
+        Outcome::Done { stderr, .. } => (0, String::new(), stderr),
+        Outcome::Failed { exit, reason, stderr } => (*exit, reason.clone(), stderr),
+        Outcome::TimedOut { stderr } => {
+            let took = how_long(length(action.timeout));
+            (-1, format!("not done after {took}"), stderr)
+        }
     }
 }
 
@@ -104,9 +142,14 @@ pub(super) const fn together(overlap: Overlap) -> usize {
 
 /// The end of a text.
 pub(super) fn tail(text: &str) -> String {
-    let from = text.len().saturating_sub(LEFT_BYTES_MAX);
+    end_of(text, LEFT_BYTES_MAX).to_owned()
+}
+
+/// At most so many bytes of its end.
+fn end_of(text: &str, most: usize) -> &str {
+    let from = text.len().saturating_sub(most);
     let start = (from..text.len()).find(|at| text.is_char_boundary(*at));
-    text[start.unwrap_or(text.len())..].to_owned()
+    &text[start.unwrap_or(text.len())..]
 }
 
 /// The code with which a program asks to be tried again (`EX_TEMPFAIL`).
@@ -117,3 +160,5 @@ const REFUSED: i64 = 65;
 const ASKED_RETRIES: u32 = 5;
 /// The most that is kept of what an action said, in bytes: the end.
 const LEFT_BYTES_MAX: usize = 64 << 10;
+/// The most that is kept of why an attempt failed, in bytes: it is written with each run.
+const FAILURE_BYTES_MAX: usize = 1 << 10;

@@ -269,12 +269,52 @@ fn what_is_written_of_a_run_can_be_looked_at() {
     let wanted =
         [("one", Doing::Runs), ("two", Doing::Pauses(at(18))), ("three", Doing::Waits)];
     assert_eq!(doing, wanted);
+    let failures: Vec<_> = read.tasks.iter().map(|it| it.failure.is_some()).collect();
+    assert_eq!(failures, [false, true, false]);
     assert_eq!((&*read.rule, read.tasks[0].since), ("r", Some(at(7))));
     runs.ended(starts[0].task, done(""), at(9), &mut ended);
     assert_eq!(read.tasks[0].id, ended[0].id);
     let left = look(&mut runs).tasks;
     assert_eq!(left.iter().map(|it| &*it.action).collect::<Vec<_>>(), ["two", "three"]);
     UnderWay::read(b"{}").unwrap_err();
+}
+
+#[test]
+fn of_a_failure_the_last_line_is_kept_until_the_next() {
+    let set = rules(
+        r#"(rules: [(name: "r", on: Lines(), match: r"x", do: [
+            Exec(id: "one", run: ["/bin/true"], timeout: "1m",
+                retry: (times: 9, backoff: "1s", max: "1s")),
+        ])])"#,
+    );
+    let mut runs = Runs::exact(Arc::clone(&set));
+    let mut ended = Vec::new();
+    runs.start(firing("r", 1));
+    let mut try_again = |runs: &mut Runs, time: i64, outcome: Outcome| {
+        let start = runs.next(at(time), &mut ended).remove(0);
+        runs.ended(start.task, outcome, at(time), &mut ended);
+        look(runs).tasks.remove(0).failure.unwrap()
+    };
+    let stderr = "first\nlast\r\n\n".to_owned();
+    let reason = "é".repeat(1000);
+    let failure = try_again(
+        &mut runs,
+        7,
+        Outcome::Failed { exit: 3, reason: reason.clone(), stderr },
+    );
+    assert_eq!((failure.exit, &*failure.stderr), (3, "last"));
+    assert_eq!(failure.reason, reason[..1024]);
+    let failure = try_again(&mut runs, 20, Outcome::TimedOut { stderr: String::new() });
+    assert_eq!((failure.exit, &*failure.stderr), (-1, ""));
+    assert_eq!(failure.reason, "not done after 1m");
+    // It is there while it is begun again, and after a restart.
+    runs.next(at(30), &mut ended);
+    let written = runs.take_touched().unwrap().remove(0).1.unwrap();
+    let mut runs = Runs::exact(set);
+    runs.restore([(1, written.as_slice())]).unwrap();
+    let task = look(&mut runs).tasks.remove(0);
+    assert_eq!((task.doing, task.attempts), (Doing::Waits, 2));
+    assert_eq!(task.failure, Some(failure));
 }
 
 /// The only run, as it is written.

@@ -1,7 +1,7 @@
 //! A run as it was written, for who only looks.
 
 use super::super::snapshot::SnapshotError;
-use super::{Run, TaskState};
+use super::{Failure, Run, TaskState};
 use crate::evaluate::instant;
 use jiff::Timestamp;
 
@@ -31,6 +31,8 @@ pub struct TaskUnderWay {
     pub attempts: u32,
     /// When it was begun first.
     pub since: Option<Timestamp>,
+    /// How its last attempt failed, if one did.
+    pub failure: Option<Failure>,
 }
 
 /// What an action does that has not ended.
@@ -68,6 +70,7 @@ impl UnderWay {
                 doing,
                 attempts: task.attempts,
                 since: task.since.map(instant),
+                failure: task.failure.clone(),
             });
         }
         let line = firing.roots.get("event").and_then(|event| event.get("line"));
