@@ -102,6 +102,7 @@ pub use machine::{DEPTH_MAX, FLAGS_MAX, Machine, Output};
 pub use play::{Executor, Play};
 pub use rehearse::Rehearsal;
 pub use run::{Doing, Ended, Outcome, Runs, Start, TaskUnderWay, UnderWay, WrittenRun};
+pub use search::Search;
 pub use snapshot::{Part, Restored, SnapshotError};
 pub use state::{Counts, HELD_MAX};
 pub use transaction::{Gather, ROWS_MAX, TRANSACTION_BYTES_MAX, Transaction};

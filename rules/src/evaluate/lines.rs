@@ -8,7 +8,7 @@
 use super::head::Head;
 use super::literals;
 use super::matching;
-use super::search::{Search, Seeker};
+use super::search::{Finder, Seeker};
 use crate::compiled::{Rule, RuleSet, TextMatch, Trigger};
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex::bytes::{RegexSet, RegexSetBuilder};
@@ -104,7 +104,7 @@ impl Hits {
 pub(super) struct LineIndex {
     lookers: Vec<Looker>,
     /// Where a literal may be.
-    searches: Vec<Search>,
+    searches: Vec<Finder>,
     /// Which literals are in a line; `None` if there are none.
     literals: Option<AhoCorasick>,
     /// The lookers that need a literal, by its number.
@@ -162,7 +162,7 @@ impl LineIndex {
         index.literals = searcher(literals.iter().map(|(literal, _)| literal));
         if index.literals.is_some() {
             let all = literals.into_iter().map(|(literal, _)| literal).collect();
-            index.searches = Search::of(all);
+            index.searches = Finder::of(all);
         } else {
             index.always.extend(index.by_literal.drain(..).flatten());
         }
