@@ -382,6 +382,17 @@ fn actions_write_where_nobody_else_does() {
     dir.run(["check", "tripline.ron"]).exits(1).complains(wanted);
     dir.write("rules.ron", rule("Print(to: \"logs/app.log\")"));
     dir.run(["check", "tripline.ron"]).exits(1).complains(["is followed as `app`"]);
+    // A file that is not there yet, behind a link to its directory.
+    std::os::unix::fs::symlink("new", dir.path().join("old")).unwrap();
+    dir.write("new/other", "");
+    dir.write("rules.ron", rule("Print(to: \"new/x.log\")"));
+    dir.run(["check", "tripline.ron"]).exits(0);
+    for path in ["old/x.log", "old/*.log", "./new/../old/x.log"] {
+        dir.write("linked.ron", WRITERS.replace("logs/app.log", path));
+        let is_followed =
+            ["error[E024]", "rules.ron:1:", "new/x.log` is followed as `app`"];
+        dir.run(["check", "linked.ron"]).exits(1).complains(is_followed);
+    }
     dir.write("rules.ron", rule("Print(to: \"link/mine.jsonl\")"));
     dir.run(["check", "tripline.ron"]).exits(0);
     // Two listeners that spell one place differently, too.

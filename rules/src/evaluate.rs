@@ -104,6 +104,7 @@ pub use rehearse::Rehearsal;
 pub use run::{
     Doing, Ended, Failure, Outcome, Runs, Start, TaskUnderWay, UnderWay, WrittenRun,
 };
+pub use search::Search;
 pub use snapshot::{Part, Restored, SnapshotError};
 pub use state::{Counts, HELD_MAX};
 pub use transaction::{Gather, ROWS_MAX, TRANSACTION_BYTES_MAX, Transaction};

@@ -35,7 +35,8 @@ pub trait Source: Send + Sync {
     /// they are known without looking; see [`Reader::directories`].
     fn directories(&self) -> Vec<PathBuf>;
 
-    /// Whether this is a path that the source itself follows.
+    /// Whether the source itself follows the file at this absolute path, whatever links
+    /// lead to it: but those whose names wildcards match are not looked at.
     fn is_at(&self, path: &Path) -> bool;
 
     /// Whether a change of this path, in one of the directories, is a reason to

@@ -92,21 +92,35 @@ impl Reading {
         }
     }
 
-    /// Two writers to one file would spoil it for each other.
+    /// Two writers to one file would spoil it for each other, and so would one in a
+    /// directory that another has for itself alone.
     fn shares(
         &mut self,
         entry: &Entry<'_>,
         built: &Built,
         others: &[(ListenerId, Built)],
     ) {
-        let Some(writes) = &built.writes else { return };
-        let same =
-            |other: &Built| other.writes.as_ref().is_some_and(|w| is_same(w, writes));
-        if let Some((other, _)) = others.iter().find(|(_, other)| same(other)) {
+        let Some(writes) = built.writes.as_deref().map(resolved) else { return };
+        let name = &entry.name;
+        for (other, built) in others {
+            let Some(theirs) = built.writes.as_deref().map(resolved) else { continue };
+            let (inner, outer) = if writes == theirs {
+                let message = format!("`{name}` and `{other}` write to the same place");
+                self.error(entry.span.clone(), message)
+                    .help("give each listener a file or a directory of its own");
+                return;
+            } else if writes.starts_with(&theirs) {
+                (name.as_str(), other.as_str())
+            } else if theirs.starts_with(&writes) {
+                (other.as_str(), name.as_str())
+            } else {
+                continue;
+            };
             let message =
-                format!("`{}` and `{other}` write to the same place", entry.name);
+                format!("`{inner}` would write into the directory of `{outer}`");
             self.error(entry.span.clone(), message)
-                .help("give each listener a file or a directory of its own");
+                .help(format!("give `{inner}` a file or a directory outside of it"));
+            return;
         }
     }
 

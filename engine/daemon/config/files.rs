@@ -67,10 +67,7 @@ impl Reading {
                 let message = format!("`{shown}` is where `{listener}` writes");
                 refuse(message, Some(other));
             }
-            // As it is written, and as it is behind links.
-            let is_followed =
-                |it: &&Arc<dyn Source>| it.is_at(&write.path) || it.is_at(&path);
-            for source in sources.iter().filter(is_followed) {
+            for source in sources.iter().filter(|it| it.is_at(&write.path)) {
                 let (shown, id) = (shown(&write.path), source.id());
                 refuse(format!("`{shown}` is followed as `{id}`"), None);
             }

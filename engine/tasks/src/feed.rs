@@ -1,20 +1,18 @@
 //! Batches become lines and transactions for the rules.
 
-use aho_corasick::AhoCorasick;
-use aho_corasick::packed::{self, Searcher};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use tripline_api::{Batch, Cursor, Kept, Mark, Place, Proof, SourceId};
-use tripline_rules::evaluate::{Executor, Gather, Lines, Play, Transaction};
+use tripline_rules::evaluate::{Executor, Gather, Lines, Play, Search, Transaction};
 
 /// How far the journals have come.
 #[derive(Default)]
 pub(crate) struct Feed {
     journals: BTreeMap<SourceId, Journal>,
-    /// The tables that rules look at; `None` for all.
-    tables: Option<Tables>,
+    /// Finds the tables that rules look at; `None` for all.
+    tables: Option<Search>,
     /// No rule looks at journals.
     wants_none: bool,
 }
@@ -42,40 +40,6 @@ struct Written {
     seen: Option<[u64; 4]>,
 }
 
-/// A search for the names of tables in records.
-enum Tables {
-    /// Several bytes at a time, where the processor can and the tables are few.
-    Few(Searcher),
-    Any(AhoCorasick),
-}
-
-impl Tables {
-    /// By the ends of their names: all of them begin with the same.
-    fn new(tables: &[&str]) -> Option<Self> {
-        let ends = tables.iter().map(|table| {
-            let own = table.rsplit_once('.').map_or(*table, |(_, own)| own);
-            format!("{own}@")
-        });
-        let ends: Vec<_> = ends.collect();
-        if ends.len() <= FEW_MAX
-            && let Some(few) = packed::Config::new().builder().extend(&ends).build()
-        {
-            return Some(Self::Few(few));
-        }
-        AhoCorasick::new(ends).ok().map(Self::Any)
-    }
-
-    /// Whether there may be records of one of the tables.
-    fn may_be_in(&self, transaction: &[u8]) -> bool {
-        match self {
-            Self::Few(few) => few.find(transaction).is_some(),
-            Self::Any(any) => any.is_match(transaction),
-        }
-    }
-}
-
-/// With more tables than these, looking for all of them byte by byte is faster.
-const FEW_MAX: usize = 48;
 const PREFIX: &str = "journal/";
 /// A transaction that is not ended after so many bytes of others is given up.
 const OPEN_BYTES_MAX: u64 = 256 << 20;
@@ -85,7 +49,7 @@ impl Feed {
         let tables = play.machine.tables();
         let wants_none = tables.as_ref().is_some_and(Vec::is_empty);
         // Without a search every transaction is looked at.
-        let tables = tables.and_then(|tables| Tables::new(&tables));
+        let tables = tables.and_then(|tables| Search::new(&ends_of(&tables)));
         Self { journals: BTreeMap::new(), tables, wants_none }
     }
 
@@ -165,9 +129,9 @@ impl Feed {
             let range = index..mark.index as usize + 1;
             let end = batch.spans[mark.index as usize].end as usize;
             let is_wanted = || {
-                self.tables
-                    .as_ref()
-                    .is_none_or(|it| it.may_be_in(&batch.bytes[offset..end]))
+                let transaction = &batch.bytes[offset..end];
+                let tables = self.tables.as_ref();
+                tables.is_none_or(|tables| tables.find(transaction, 0).is_some())
             };
             let is_all_here = ends_all(batch, mark)
                 && mark.by.is_some_and(|by| journal.gather.knows_nothing_of(&by));
@@ -241,6 +205,16 @@ impl Journal {
             }
         }
     }
+}
+
+/// The ends of the names of tables, as they stand in records: all names begin with the
+/// same.
+fn ends_of(tables: &[&str]) -> Vec<String> {
+    let end = |table: &&str| {
+        let own = table.rsplit_once('.').map_or(*table, |(_, own)| own);
+        format!("{own}@")
+    };
+    tables.iter().map(end).collect()
 }
 
 /// Whether it ends a transaction, and does not only say that another process goes on.

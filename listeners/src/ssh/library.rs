@@ -275,3 +275,6 @@ impl Pipe for LibraryPipe {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

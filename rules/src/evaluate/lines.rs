@@ -8,9 +8,9 @@
 use super::head::Head;
 use super::literals;
 use super::matching;
-use super::search::{Search, Seeker};
+use super::search::{Finder, Seeker, automaton};
 use crate::compiled::{Rule, RuleSet, TextMatch, Trigger};
-use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use aho_corasick::AhoCorasick;
 use regex::bytes::{RegexSet, RegexSetBuilder};
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -104,7 +104,7 @@ impl Hits {
 pub(super) struct LineIndex {
     lookers: Vec<Looker>,
     /// Where a literal may be.
-    searches: Vec<Search>,
+    searches: Vec<Finder>,
     /// Which literals are in a line; `None` if there are none.
     literals: Option<AhoCorasick>,
     /// The lookers that need a literal, by its number.
@@ -159,10 +159,12 @@ impl LineIndex {
         }
         let mut literals: Vec<(Vec<u8>, usize)> = numbers.into_iter().collect();
         literals.sort_by_key(|(_, number)| *number);
-        index.literals = searcher(literals.iter().map(|(literal, _)| literal));
+        let literals: Vec<_> = literals.into_iter().map(|(literal, _)| literal).collect();
+        if !literals.is_empty() {
+            index.literals = automaton(&literals);
+        }
         if index.literals.is_some() {
-            let all = literals.into_iter().map(|(literal, _)| literal).collect();
-            index.searches = Search::of(all);
+            index.searches = Finder::of(literals);
         } else {
             index.always.extend(index.by_literal.drain(..).flatten());
         }
@@ -320,16 +322,6 @@ fn literals_of(wanted: &TextMatch) -> Option<Vec<Vec<u8>>> {
         }
     }
     Some(all)
-}
-
-fn searcher<'a>(literals: impl Iterator<Item = &'a Vec<u8>>) -> Option<AhoCorasick> {
-    let mut literals = literals.peekable();
-    literals.peek()?;
-    AhoCorasick::builder()
-        .match_kind(MatchKind::Standard)
-        .kind(Some(AhoCorasickKind::DFA))
-        .build(literals)
-        .ok()
 }
 
 /// The rules that look at the lines of this source.

@@ -1,39 +1,16 @@
-use super::test_support::rules;
+use super::test_support::{NOON, Play, at, rules};
 use super::*;
 use crate::model::{EngineEvent, Status};
 use std::sync::Arc;
 use tripline_api::{LineTime, Place, TimeFormat};
 
-const NOON: i64 = 1_767_614_400;
-
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(NOON + second).unwrap()
-}
-
-/// A machine with these rules, a clock and a place.
-struct Play {
-    machine: Machine,
-    offset: u64,
-    out: Vec<Output>,
-}
-
 impl Play {
-    fn new(text: &str) -> Self {
-        let machine = Machine::new(rules(&format!("(rules: [{text}])")), at(0));
-        Self { machine, offset: 0, out: Vec::new() }
-    }
-
     fn line(&mut self, second: i64, line: &str) {
         self.timed(second, line, None);
     }
 
     fn timed(&mut self, second: i64, line: &str, time: Option<(&LineTime, i64)>) {
-        let line = format!("{line}\n");
-        let start = Place { offset: self.offset, ..Place::default() };
-        self.offset += line.len() as u64;
-        let lines =
-            Lines { source: "log", start, bytes: line.as_bytes(), spans: None, time };
-        self.machine.lines(&lines, Clock::Now(at(second)), &mut self.out);
+        self.hand(Clock::Now(at(second)), "log", line, time);
     }
 
     fn engine(&mut self, second: i64, event: EngineEvent, source: &str) {
@@ -41,10 +18,6 @@ impl Play {
         let note = Note { event, source: source.to_owned(), listener, rule, message };
         let event = Event::engine(&note, &format!("engine/0/{second}"), at(second));
         self.machine.event(&event, at(second), &mut self.out);
-    }
-
-    fn tick(&mut self, second: i64) {
-        self.machine.tick(at(second), &mut self.out);
     }
 
     /// The text of the only action of each firing, with its time.
@@ -175,7 +148,7 @@ fn quiet_hours_hold_and_drop() {
         ("Drop", vec!["1800 oops 3"]),
     ] {
         let machine = Machine::new(rules(&rule(then)), at(0));
-        let mut play = Play { machine, offset: 0, out: Vec::new() };
+        let mut play = Play::of(machine);
         play.line(10, "oops 1");
         play.line(20, "oops 2");
         assert!(play.out.is_empty());
@@ -218,7 +191,7 @@ fn a_submit_is_recognised_and_has_its_description() {
         @mx@ 1 1767614402\n@pv@ 0 @db.x@ 1 \n@ex@ 2 1767614402\n\
         @pv@ 9 @db.rev@ @//depot/main/b.c@ 1 0 0 7 1767614400 1 00 12 0 0 @//depot/main/b.c@ @1.7@ 0 \n\
         @ex@ 1 1767614403\n";
-    let mut play = Play { machine: Machine::new(set, at(0)), offset: 0, out: Vec::new() };
+    let mut play = Play::of(Machine::new(set, at(0)));
     let mut gather = Gather::default();
     let mut reader = p4journal::Reader::new(&journal[..]);
     while let Some(entry) = reader.next().unwrap() {
@@ -246,7 +219,7 @@ fn tasks_and_emitted_events_are_events() {
         (name: "failed", on: Task(status: [Failed, GaveUp]), do: [Emit(kind: "bad", fields: {"t": "{{ task.rule }}"})]),
         (name: "bad", on: Engine(emitted: ["bad"]), do: [Emit(kind: "bad", fields: {"t": "{{ emitted.t }}"})])])"#,
     );
-    let mut play = Play { machine: Machine::new(set, at(0)), offset: 0, out: Vec::new() };
+    let mut play = Play::of(Machine::new(set, at(0)));
     let end = |status| TaskEnd {
         rule: "x".to_owned(),
         action: "block".to_owned(),
@@ -301,13 +274,12 @@ fn state_is_kept_while_the_meaning_is_the_same() {
     };
     let before = {
         let machine = Machine::new(rule("60s", "a"), at(0));
-        let mut play = Play { machine, offset: 0, out: Vec::new() };
+        let mut play = Play::of(machine);
         play.line(0, "oops");
         play.machine.parts().unwrap()
     };
     for (set, wanted) in [(rule("60s", "b"), 1), (rule("61s", "a"), 0)] {
-        let mut play =
-            Play { machine: Machine::new(set, at(1)), offset: 9, out: Vec::new() };
+        let mut play = Play::of(Machine::new(set, at(1)));
         let restored = play.machine.restore(&before).unwrap();
         assert_eq!((restored.kept.len(), restored.anew.len()), (wanted, 1 - wanted));
         play.line(1, "oops");

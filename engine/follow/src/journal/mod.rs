@@ -33,7 +33,7 @@ use std::time::{Duration, SystemTime};
 use tripline_api::{
     Args, ArgsError, Argument, Behind, BuildContext, Cursor, FriendlyDuration, Left,
     NextToGo, Place, Reader, Settled, Source, SourceError, SourceFactory, SourceId,
-    Start,
+    Start, resolved,
 };
 
 /// Makes `Journal` sources.
@@ -154,7 +154,7 @@ impl Source for JournalSource {
     }
 
     fn is_at(&self, path: &Path) -> bool {
-        path == self.0.live
+        path == self.0.live || resolved(path) == resolved(&self.0.live)
     }
 
     fn concerns(&self, path: &Path) -> bool {

@@ -27,6 +27,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tripline_api::resolved;
 
 /// How deep below the root a directory may be in which files are found.
 pub(super) const DEPTH_MAX: usize = 64;
@@ -58,6 +59,8 @@ struct Inner {
     /// Files that are called so are left out.
     excluded_names: Rules,
     literals: Vec<PathBuf>,
+    /// What of the patterns stands before the first wildcard, each once.
+    leads: Vec<PathBuf>,
     count: usize,
 }
 
@@ -81,14 +84,17 @@ impl Patterns {
     ) -> Result<Self, PatternError> {
         let directory = absolute(directory)?;
         let mut all = Builder { hides_dots: true, ..Builder::default() };
-        let mut literals = Vec::new();
+        let (mut literals, mut leads) = (Vec::new(), Vec::new());
         for (index, pattern) in paths.iter().enumerate() {
             let read = pattern::read(&directory, pattern);
             for parts in read.map_err(|problem| error(pattern, problem))? {
                 literals.extend(pattern::literal(&parts));
+                leads.push(pattern::lead(&parts));
                 all.add(index, pattern, parts)?;
             }
         }
+        leads.sort_unstable();
+        leads.dedup();
         let (mut by_path, mut by_name) = (Builder::default(), Builder::default());
         for (index, pattern) in exclude.iter().enumerate() {
             let wrong = |problem| error(pattern, problem);
@@ -109,6 +115,7 @@ impl Patterns {
             excluded_paths: by_path.build(exclude)?,
             excluded_names: by_name.build(exclude)?,
             literals: Vec::new(),
+            leads,
             count: paths.len(),
         };
         let mut seen = HashSet::new();
@@ -121,6 +128,15 @@ impl Patterns {
     /// alone. Paths are compared as they are written, without a look at links.
     pub(super) fn matches(&self, path: &Path) -> bool {
         self.0.find(path).is_some()
+    }
+
+    /// Whether a path without links is that of a file which would be followed: links that
+    /// stand before the first wildcard of a pattern are followed too.
+    pub(super) fn lead_to(&self, path: &Path) -> bool {
+        self.0.leads.iter().any(|lead| {
+            let below = path.strip_prefix(resolved(lead));
+            below.is_ok_and(|below| self.matches(&lead.join(below)))
+        })
     }
 
     /// The paths without wildcards that are not left out, in the order written:

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tripline_api::{
     Args, ArgsError, Argument, Behind, BuildContext, FriendlyDuration, LineTime, Reader,
-    Settled, Source, SourceError, SourceFactory, SourceId, Start, TimeFormat,
+    Settled, Source, SourceError, SourceFactory, SourceId, Start, TimeFormat, resolved,
 };
 
 /// Makes `Log` sources.
@@ -238,7 +238,7 @@ impl Source for LogSource {
     }
 
     fn is_at(&self, path: &Path) -> bool {
-        self.patterns.matches(path)
+        self.patterns.matches(path) || self.patterns.lead_to(&resolved(path))
     }
 
     fn concerns(&self, path: &Path) -> bool {

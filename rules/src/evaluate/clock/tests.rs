@@ -1,57 +1,31 @@
 use super::*;
-use crate::evaluate::test_support::rules;
+use crate::evaluate::test_support::{NOON, Play, at, rules};
 use crate::evaluate::{Lines, Note};
 use tripline_api::{LineTime, Place, TimeFormat};
 
-const NOON: i64 = 1_767_614_400;
 const DAY: i64 = 86_400;
 
-fn at(second: i64) -> Timestamp {
-    Timestamp::from_second(NOON + second).unwrap()
-}
-
-struct Play {
-    machine: Machine,
-    offset: u64,
-    out: Vec<Output>,
-}
-
 impl Play {
-    fn new(text: &str) -> Self {
-        let machine = Machine::new(rules(&format!("(rules: [{text}])")), at(0));
-        Self { machine, offset: 0, out: Vec::new() }
-    }
-
     /// A line that happened then, of a source.
-    fn line(&mut self, clock: Clock, source: &str, second: i64, text: &str) {
-        let line = format!("{:.0} {text}\n", at(second));
-        let start = Place { offset: self.offset, ..Place::default() };
-        self.offset += line.len() as u64;
+    fn dated(&mut self, clock: Clock, source: &str, second: i64, text: &str) {
         let time = LineTime::new(TimeFormat::Iso, Some("UTC")).unwrap();
-        let time = Some((&time, NOON));
-        let bytes = line.as_bytes();
-        let lines = Lines { source, start, bytes, spans: None, time };
-        self.machine.lines(&lines, clock, &mut self.out);
+        let line = format!("{:.0} {text}", at(second));
+        self.hand(clock, source, &line, Some((&time, NOON)));
     }
 
     fn live(&mut self, second: i64, text: &str) {
-        self.line(Clock::Now(at(second)), "log", second, text);
+        self.dated(Clock::Now(at(second)), "log", second, text);
     }
 
     /// One of a source that is read late, while others came so far.
     fn then(&mut self, until: Option<i64>, source: &str, second: i64, text: &str) {
         let until = until.map(at);
         let behind = Behind { until, is_in_order: true };
-        self.line(Clock::Then(at(DAY), behind), source, second, text);
-    }
-
-    fn tick(&mut self, second: i64) -> &mut Self {
-        self.machine.tick(at(second), &mut self.out);
-        self
+        self.dated(Clock::Then(at(DAY), behind), source, second, text);
     }
 
     /// When rules fired, with their names and how long something was absent.
-    fn fired(&mut self) -> Vec<String> {
+    fn fired_rules(&mut self) -> Vec<String> {
         let text = |output| match output {
             Output::Fired(it) => {
                 let absent = it.event().get("absent_for").map(ToString::to_string);
@@ -86,17 +60,17 @@ fn what_was_due_in_a_time_that_is_jumped_over_comes_once() {
     let years = 50 * 365 * DAY;
     play.tick(years + 30);
     assert_eq!(
-        play.fired(),
+        play.fired_rules(),
         ["60 pair", "60 digest", "60 settled", &format!("{years} absent 18250d")]
     );
     assert_eq!(play.machine.due(), Some(at(years + 60)), "and again at its time");
     play.tick(years + 60);
-    assert_eq!(play.fired(), [format!("{} absent 18250d 1m", years + 60)]);
+    assert_eq!(play.fired_rules(), [format!("{} absent 18250d 1m", years + 60)]);
     // The same with lines, of which the first is old.
     let mut play = Play::new(&again);
     play.then(Some(DAY), "log", -years, "beat a");
     play.then(Some(DAY), "log", 0, "beat b");
-    assert_eq!(play.fired(), ["-60 absent 18249d 23h 59m"]);
+    assert_eq!(play.fired_rules(), ["-60 absent 18249d 23h 59m"]);
 }
 
 #[test]
@@ -108,7 +82,7 @@ fn a_tick_gives_so_much_and_the_next_one_goes_on() {
     for count in [OUTPUTS_MAX, OUTPUTS_MAX, 1, 0] {
         let more = play.machine.due().is_some_and(|due| due <= at(3600));
         assert_eq!(more, count > 0);
-        assert_eq!(play.tick(3600).fired().len(), count);
+        assert_eq!(play.tick(3600).fired_rules().len(), count);
     }
 }
 
@@ -121,16 +95,16 @@ fn the_clock_waits_for_what_is_read_last() {
     play.then(Some(0), "a", 0, "beat k");
     play.then(Some(0), "a", 590, "beat k");
     play.then(Some(0), "a", 1180, "beat k");
-    assert!(play.fired().is_empty());
+    assert!(play.fired_rules().is_empty());
     // But `a` was missed at that time, whatever `b` brings.
     play.then(Some(0), "a", 1781, "beat k");
-    assert_eq!(play.fired(), ["1780 a 10m"]);
+    assert_eq!(play.fired_rules(), ["1780 a 10m"]);
     play.then(Some(1781), "b", 500, "beat k");
     play.then(Some(1781), "b", 1100, "beat k");
     play.then(Some(1781), "b", 1700, "beat k");
-    assert!(play.fired().is_empty(), "it came each ten minutes");
+    assert!(play.fired_rules().is_empty(), "it came each ten minutes");
     play.tick(DAY);
-    assert_eq!(play.fired(), ["2300 b 10m", "2381 a 10m"]);
+    assert_eq!(play.fired_rules(), ["2300 b 10m", "2381 a 10m"]);
 }
 
 #[test]
@@ -140,7 +114,7 @@ fn a_rule_of_two_sources_misses_nothing_that_may_still_come() {
     play.then(Some(0), "a", 1, "beat k");
     play.then(Some(0), "a", 1200, "beat k");
     play.then(Some(1200), "b", 600, "beat k");
-    assert!(play.fired().is_empty());
+    assert!(play.fired_rules().is_empty());
 }
 
 /// A line without a time, of a source in which that is so of all, or not.
@@ -155,7 +129,7 @@ fn plain(
     let lines = Lines { source, start, bytes, spans: None, time };
     let clock = Clock::Then(at(now), Behind::default());
     play.machine.lines(&lines, clock, &mut play.out);
-    play.fired()
+    play.fired_rules()
 }
 
 #[test]
@@ -174,7 +148,7 @@ fn what_carries_no_time_happens_now() {
     assert_eq!(plain(&mut play, DAY + 6, "b", time), ["25 r"]);
     // What is still to come is not believed.
     play.then(None, "b", 3 * DAY, "oops");
-    assert_eq!(play.fired(), ["ClockSkew"]);
+    assert_eq!(play.fired_rules(), ["ClockSkew"]);
     assert_eq!(plain(&mut play, DAY + 6, "b", time), ["25 r"]);
     assert_eq!(play.machine.clock(), at(0));
 }
@@ -192,7 +166,7 @@ fn a_clock_that_was_ahead_is_set_back() {
         play.live(0, "beat a");
         play.live(ahead, "beat a");
         play.tick(ahead + 5);
-        assert_eq!(play.fired(), [format!("{} r 399d 23h 10m", ahead - 3000)]);
+        assert_eq!(play.fired_rules(), [format!("{} r 399d 23h 10m", ahead - 3000)]);
         // The clock is right again.
         if is_restart {
             let parts = play.machine.parts().unwrap();
@@ -201,15 +175,18 @@ fn a_clock_that_was_ahead_is_set_back() {
             play.machine.restore(&parts).unwrap();
         }
         play.live(10, "beat a");
-        assert_eq!(play.fired(), ["ClockSkew", "10 burst"]);
+        assert_eq!(play.fired_rules(), ["ClockSkew", "10 burst"]);
         play.live(11, "beat a");
         play.live(12, "beat a");
-        assert!(play.fired().is_empty(), "it is limited, and the clock was told of");
-        assert_eq!(play.tick(612).fired(), ["612 r 10m"]);
+        assert!(
+            play.fired_rules().is_empty(),
+            "it is limited, and the clock was told of"
+        );
+        assert_eq!(play.tick(612).fired_rules(), ["612 r 10m"]);
         // A little is no more than a pause.
         play.live(560, "beat a");
         assert_eq!(play.machine.clock(), at(612));
-        assert!(play.fired().is_empty());
+        assert!(play.fired_rules().is_empty());
     }
 }
 
@@ -219,9 +196,9 @@ fn a_clock_that_is_set_back_in_a_quiet_time_holds_no_longer() {
         (name: "r", on: Lines(), match: r"beat", quiet: (in: ["night"], then: Hold),
          do: [Emit(kind: "x")])])"#;
     let machine = Machine::new(rules(text), at(0));
-    let mut play = Play { machine, offset: 0, out: Vec::new() };
+    let mut play = Play::of(machine);
     play.live(11 * 3600, "beat");
-    assert!(play.fired().is_empty());
+    assert!(play.fired_rules().is_empty());
     assert_eq!(play.machine.due(), Some(at(19 * 3600)));
-    assert_eq!(play.tick(3600).fired(), ["ClockSkew", "39600 r"]);
+    assert_eq!(play.tick(3600).fired_rules(), ["ClockSkew", "39600 r"]);
 }

@@ -77,6 +77,13 @@ pub(super) fn literal(parts: &[Part]) -> Option<PathBuf> {
     Some(OsString::from_vec(path).into())
 }
 
+/// The path up to the first part that is not literal.
+pub(super) fn lead(parts: &[Part]) -> PathBuf {
+    let is_literal = |part: &Part| matches!(part, Part::Literal(_));
+    let end = parts.iter().position(|part| !is_literal(part)).unwrap_or(parts.len());
+    literal(&parts[..end]).filter(|_| end > 0).unwrap_or_else(|| PathBuf::from("/"))
+}
+
 /// All choices among the braces, in the order written.
 fn expand(pattern: &str) -> Result<Vec<String>, String> {
     let mut open = vec![pattern.to_owned()];

@@ -12,6 +12,22 @@ fn patterns(directory: &Path, paths: &[&str], exclude: &[&str]) -> Patterns {
     Patterns::new(directory, &paths, &exclude).unwrap()
 }
 
+#[test]
+fn links_before_wildcards_lead_elsewhere() {
+    let base = tree(&["real/a.log", "real/sub/", "other/b.log"]);
+    let at = |name: &str| base.path().canonicalize().unwrap().join(name);
+    symlink("real", at("link")).unwrap();
+    symlink("other/b.log", at("b.log")).unwrap();
+    let all = patterns(base.path(), &["link/x.log", "link/su*/*.log", "b.log"], &["*_*"]);
+    for name in ["real/x.log", "real/sub/new.log", "other/b.log"] {
+        assert!(!all.matches(&at(name)) && all.lead_to(&at(name)), "{name}");
+    }
+    for name in ["real/a.log", "real", "other/x.log", "real/sub/_.log", "x.log"] {
+        assert!(!all.lead_to(&at(name)), "{name}");
+    }
+    assert!(patterns(Path::new("/"), &["*/x"], &[]).lead_to(Path::new("/a/x")));
+}
+
 /// Makes files, and directories of names that end in a slash.
 fn tree(names: &[&str]) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
