@@ -208,20 +208,17 @@ impl Lint<'_> {
     }
 
     fn same_twice(&mut self, rule: &Rule, name: &Text) {
+        // Each rule is compared with each, so nothing is copied for that.
         let place = |it: &Rule| it.name.as_ref().map(|it| it.span.start);
         let is_same = |other: &&Rule| {
-            let texts = |texts: &[Text]| -> Vec<String> {
-                texts.iter().map(|it| it.value.clone()).collect()
-            };
-            let text = |text: &Option<Text>| text.as_ref().map(|it| it.value.clone());
             !rule.matches.is_empty()
                 && place(other) < place(rule)
-                && texts(&other.matches) == texts(&rule.matches)
-                && texts(&other.unless_match) == texts(&rule.unless_match)
-                && text(&other.condition) == text(&rule.condition)
-                && text(&other.unless) == text(&rule.unless)
-                && text(&other.prefix) == text(&rule.prefix)
-                && self.written(other) == self.written(rule)
+                && texts(&other.matches).eq(texts(&rule.matches))
+                && texts(&other.unless_match).eq(texts(&rule.unless_match))
+                && texts(&other.condition).eq(texts(&rule.condition))
+                && texts(&other.unless).eq(texts(&rule.unless))
+                && texts(&other.prefix).eq(texts(&rule.prefix))
+                && self.written(other).eq(self.written(rule))
         };
         let first = self.file.rules.iter().find(is_same);
         let Some(first) = first.and_then(|it| it.name.clone()) else { return };
@@ -235,16 +232,20 @@ impl Lint<'_> {
     }
 
     /// `on` and `when`, as they are written.
-    fn written(&self, rule: &Rule) -> Vec<&str> {
+    fn written<'f>(&'f self, rule: &'f Rule) -> impl Iterator<Item = &'f str> {
         let spans =
             rule.on.iter().map(|it| &it.span).chain(rule.when.iter().map(|it| &it.span));
         let text = &self.file.source.text;
-        spans.map(|span| text.get(span.clone()).unwrap_or_default()).collect()
+        spans.map(|span| text.get(span.clone()).unwrap_or_default())
     }
 
     fn word(&self, action: &Action) -> &str {
         self.file.source.text.get(action.word.clone()).unwrap_or_default()
     }
+}
+
+fn texts<'r>(texts: impl IntoIterator<Item = &'r Text>) -> impl Iterator<Item = &'r str> {
+    texts.into_iter().map(|it| it.value.as_str())
 }
 
 fn emits(rule: &Rule) -> impl Iterator<Item = &str> {

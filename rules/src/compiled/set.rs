@@ -67,6 +67,13 @@ impl Rule {
         !matches!(self.when, When::Each) || self.settle.is_some() || self.limit.is_some()
     }
 
+    /// Whether something can happen to it without an event.
+    pub(crate) const fn waits(&self) -> bool {
+        !matches!(self.when, When::Each | When::Count { .. })
+            || self.settle.is_some()
+            || self.quiet.is_some()
+    }
+
     /// What it looks at: also for the second event of a pair.
     pub fn triggers(&self) -> impl Iterator<Item = &Trigger> {
         let until = match &self.when {

@@ -231,7 +231,7 @@ impl Machine {
         let before = out.len();
         loop {
             let due = |(rule, state): (usize, &RuleState)| Some((state.due()?, rule));
-            let first = self.states.iter().enumerate().filter_map(due).min();
+            let first = self.waiting().filter_map(due).min();
             let Some((at, rule)) = first.filter(|(at, _)| *at <= until) else {
                 return true;
             };

@@ -36,6 +36,8 @@ pub struct Machine {
     pub(super) set: Arc<RuleSet>,
     pub(super) index: Index,
     pub(super) states: Vec<RuleState>,
+    /// Those to which something can happen without an event.
+    waiting: Vec<usize>,
     /// `define`, as templates want it.
     pub(super) define: Value,
     /// The flags that are set, and until when.
@@ -79,6 +81,7 @@ impl Machine {
         let mut machine = Self {
             index: Index::new(&set),
             states: Vec::new(),
+            waiting: Vec::new(),
             define: jinja(&set.define),
             flags: BTreeMap::new(),
             hands_on: set.rules.iter().map(Rule::hands_on).collect(),
@@ -106,6 +109,7 @@ impl Machine {
     /// The same rules, knowing nothing: cheaper than a new machine.
     pub(crate) fn begin_anew(&mut self, now: Timestamp) {
         self.states = self.set.rules.iter().map(RuleState::new).collect();
+        self.find_waiting();
         self.flags.clear();
         self.descriptions.clear();
         self.skewed.clear();
@@ -117,6 +121,20 @@ impl Machine {
         for rule in 0..self.states.len() {
             self.expect(rule);
         }
+    }
+
+    /// Looks for those to which something can happen without an event: of a thousand rules
+    /// they may be few, and are asked again and again.
+    pub(super) fn find_waiting(&mut self) {
+        let waits = |number: &usize| {
+            self.set.rules[*number].waits() || self.states[*number].due().is_some()
+        };
+        self.waiting = (0..self.states.len()).filter(waits).collect();
+    }
+
+    /// These, and the state of each.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = (usize, &RuleState)> {
+        self.waiting.iter().map(|number| (*number, &self.states[*number]))
     }
 
     /// The rules.
@@ -330,12 +348,12 @@ impl Machine {
     /// When [`tick`](Self::tick) should be called if no event comes before; `None`: not
     /// before one comes.
     pub fn due(&self) -> Option<Timestamp> {
-        self.states.iter().filter_map(RuleState::due).min().map(instant)
+        self.waiting().filter_map(|(_, state)| state.due()).min().map(instant)
     }
 
     /// When something settles.
     pub(crate) fn settles_at(&self) -> Option<Timestamp> {
-        self.states.iter().filter_map(|state| state.settle.due()).min().map(instant)
+        self.waiting().filter_map(|(_, state)| state.settle.due()).min().map(instant)
     }
 
     /// Sets a flag until an instant. Of more than [`FLAGS_MAX`] the one goes that would

@@ -237,6 +237,7 @@ impl Machine {
         for it in found {
             self.restore_rule(it, &mut restored);
         }
+        self.find_waiting();
         // A time that is not over was never: this machine's clock was ahead.
         self.set_back(now);
         Ok(restored)
