@@ -260,16 +260,18 @@ impl Trail {
         if let Some(turn) = self.finish(cx)? {
             return Ok(turn);
         }
-        if next.live && self.inherits.is_none() && cx.others.own(next.stamp.inode) {
-            return Ok(Turn::Owned);
-        }
         let before = self.cursor.clone();
         let sequence = before.as_ref().map_or(0, |cursor| cursor.place.sequence + 1);
-        let inherited = self.inherits.take();
-        let inherited = inherited.filter(|it| next.live && is_in(it, next.stamp.inode));
-        if let Some(cursor) = inherited {
+        let has_come = |it: &mut Box<Cursor>| next.live && is_in(it, next.stamp.inode);
+        if let Some(cursor) = self.inherits.take_if(has_come) {
             return self.go_on_inherited(*cursor, sequence, cx);
         }
+        if next.live && cx.others.own(next.stamp.inode) {
+            // What was to be gone on with has moved on, and another's is here instead:
+            // both are found by their places.
+            return Ok(Turn::Owned);
+        }
+        self.inherits = None;
         let place = Place::start_of(self.era, sequence);
         let mut open = self.open_at(next, place, None, cx)?;
         if open.inode != next.stamp.inode {
