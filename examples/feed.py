@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# Keeps what it gets, and says so: Exec(from: [...], run: ["feed.py", "FILE"],
+# Keeps what it gets, and says so: Exec(from: [...], run: ["./feed.py", "/path/of/FILE"],
 # mode: Acknowledged). Each line is a JSON object, each answer a line.
 import json, sys
 

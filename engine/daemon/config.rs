@@ -195,11 +195,13 @@ pub(crate) struct ConfigRead {
 
 impl ConfigRead {
     /// The configuration, if it is sound.
-    fn sound(self) -> Result<Config, ConfigError> {
+    fn sound(mut self) -> Result<Config, ConfigError> {
         match self.config {
             Some(config) => {
-                let mut warnings = self.diagnostics;
-                warnings.extend(self.secrets.into_iter().map(warned));
+                let mut warnings: Vec<_> = self.secrets.into_iter().map(warned).collect();
+                warnings.append(&mut self.diagnostics);
+                // Not all may be shown: that a rule has no test matters least.
+                warnings.sort_by_key(|warning| warning.code == "W010");
                 Ok(Config { warnings, ..config })
             }
             None => Err(ConfigError::Wrong(self.diagnostics)),

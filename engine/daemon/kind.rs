@@ -3,6 +3,7 @@
 
 use crate::terminal::printable;
 use std::path::Path;
+use tripline_api::Args;
 use tripline_diagnose::{Block, Field, Node, Outline, Shape, SourceFile, shown, words};
 
 /// What a file is, by the names of its outermost fields.
@@ -105,9 +106,9 @@ fn named(text: &str) -> Vec<String> {
     let rules = block(&outline).and_then(|block| field(block, text, "rules"));
     let texts = rules.map_or(&[][..], |field| nodes(field)).iter();
     let texts = texts.filter(|it| matches!(it.shape, Shape::Text));
-    let written =
-        |it: &Node| printable(text[it.span.clone()].trim_matches('"')).into_owned();
-    texts.take(NAMED_MAX).map(written).collect()
+    let meant = |it: &Node| Args::new(&text[it.span.clone()]).parse::<String>().ok();
+    let meant = texts.filter_map(meant).take(NAMED_MAX);
+    meant.map(|name| printable(&name).into_owned()).collect()
 }
 
 /// The most patterns that are named in a message.

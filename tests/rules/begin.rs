@@ -82,18 +82,35 @@ fn a_reload_says_what_is_in_force() {
 
 #[test]
 fn a_start_shows_the_first_warnings() {
-    for (count, wanted) in
-        [(10, None), (11, Some("1 more warning:")), (1000, Some("990 more warnings:"))]
+    for (count, more) in
+        [(10, None), (11, Some("1 more warning:")), (99, Some("89 more"))]
     {
-        let rules: Vec<_> = (0..count).map(|n| rule(&format!("r{n}"))).collect();
+        let other = |n| rule(&format!("r{n}")).replace("job", &format!("job {n}"));
+        let rules: Vec<_> = (0..count).map(other).collect();
         let place = Place::new("", &rules.join(",\n"));
         let ran = place.until_idle().exits(0);
         assert_eq!(ran.stderr().matches("warning[W010]").count(), 10, "{ran}");
-        match wanted {
+        match more {
             None => assert!(!ran.stderr().contains("shows them all"), "{ran}"),
             Some(more) => {
                 ran.complains([more, "tripline.ron` shows them all"]);
             }
         }
     }
+}
+
+/// That rules have no test is no reason to hide what stops a listener.
+#[test]
+fn a_secret_that_cannot_be_read_is_shown_first() {
+    let other = |n| rule(&format!("r{n}")).replace("job", &format!("job {n}"));
+    let rules: Vec<_> = (0..20).map(other).collect();
+    let place = Place::new("", &rules.join(",\n"));
+    let config = String::from_utf8(place.dir.read("tripline.ron")).unwrap();
+    let listener = r#"listeners: {"far": Forward(from: ["app"], peer: "a",
+        to: "tripline://127.0.0.1:1", shared_key: "a.key")}"#;
+    place.dir.write("tripline.ron", config.replace("listeners: {}", listener));
+    place.dir.write("a.key", "0".repeat(64));
+    let ran = place.until_idle();
+    let (key, no_test) = (ran.stderr().find("chmod 600"), ran.stderr().find("W010"));
+    assert!(key.is_some() && key < no_test, "{ran}");
 }

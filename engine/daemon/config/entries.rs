@@ -199,7 +199,8 @@ impl Reading {
             .label("what is caught up with counts as one moment, that of reading it")
             .help(
                 "say how its lines write it: add time: Syslog for `Nov 20 21:00:00` at \
-                 their start, or time: Iso for `2026-11-20T21:00:00`",
+                 their start, or time: Iso for `2026-11-20T21:00:00`; other forms cannot \
+                 be read yet, and naming one of these for them would be worse",
             );
         self.rules.diagnostics.push(warning);
     }
