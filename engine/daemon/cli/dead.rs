@@ -54,9 +54,9 @@ pub(crate) struct DeadShowArgs {
 /// Arguments of `tripline dead retry`.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "\
-Exits with 0 when all were delivered, 1 when some were not: those stay. Behind a letter
-that was tried in vain, because its receiver is not there, the other letters of the same
-listener are not tried; one that is refused again is in nobody's way.
+Exits with 0 when all were delivered, 1 when some were not: those stay. Behind three
+letters in a row that were tried in vain, because their receiver is not there, the other
+letters of the same listener are not tried; one that is refused again is in nobody's way.
 
 Examples:
   tripline dead retry tripline.ron 7 9

@@ -11,8 +11,9 @@ use tripline_run::redeliver;
 use tripline_store::SqliteStore;
 
 /// Hands letters to listeners built for this, one after the other, and takes
-/// away what was delivered. Behind one that was tried in vain the others of its listener
-/// are left as they are: its receiver is not there, and each would take as long.
+/// away what was delivered. Behind a few that were tried in vain, one after the other, the
+/// others of their listener are left as they are: its receiver is not there, and each
+/// would take as long.
 ///
 /// # Errors
 ///
@@ -27,11 +28,11 @@ pub(super) fn run(args: &DeadRetryArgs, registry: &Registry) -> anyhow::Result<E
     }
     let mut store = SqliteStore::open(&config.state)?;
     let mut left = 0;
-    // Who delivers nothing now, and how many letters were not tried because of that.
-    let mut given_up: BTreeMap<&ListenerId, usize> = BTreeMap::new();
+    let mut in_vain: BTreeMap<&ListenerId, InVain> = BTreeMap::new();
     for filed in &letters {
-        if let Some(untried) = given_up.get_mut(&filed.letter.key.listener) {
-            *untried += 1;
+        let so_far = in_vain.entry(&filed.letter.key.listener).or_default();
+        if so_far.in_a_row >= IN_VAIN_MAX {
+            so_far.untried += 1;
             left += 1;
             continue;
         }
@@ -42,15 +43,19 @@ pub(super) fn run(args: &DeadRetryArgs, registry: &Registry) -> anyhow::Result<E
             .map(|(_, built)| built);
         let is_there = listener.is_some();
         let (change, words) = outcome(listener, filed, args);
-        if is_there && change.is_none() {
-            given_up.insert(&filed.letter.key.listener, 0);
-        }
+        so_far.in_a_row = match change {
+            None if is_there => so_far.in_a_row + 1,
+            _ => 0,
+        };
         left += usize::from(!matches!(change, Some(Change::Unfile { .. })));
         store.commit(change.as_slice())?;
         let (number, listener) = (filed.number, &filed.letter.key.listener);
         say(format_args!("{number} ({listener}): {}", printable(&words)));
     }
-    for (listener, untried) in given_up.into_iter().filter(|(_, untried)| *untried > 0) {
+    for (listener, InVain { untried, .. }) in in_vain {
+        if untried == 0 {
+            continue;
+        }
         let untried = in_words(untried);
         say(format_args!(
             "{listener} delivers nothing now: {untried} more of it not tried, to be tried by \
@@ -63,6 +68,18 @@ pub(super) fn run(args: &DeadRetryArgs, registry: &Registry) -> anyhow::Result<E
     }
     Ok(ExitCode::SUCCESS)
 }
+
+/// Letters of a listener that were not delivered, though nobody refused them.
+#[derive(Default)]
+struct InVain {
+    in_a_row: usize,
+    /// Not even tried, because of these.
+    untried: usize,
+}
+
+/// After so many nobody seems to be there. Of fewer each may have a reason of its own, such
+/// as a mailbox that is full.
+const IN_VAIN_MAX: usize = 3;
 
 /// Delivers one letter; what that changes, and what to say.
 fn outcome(
