@@ -378,6 +378,7 @@ impl Lane {
         loop {
             match call(self) {
                 Ok(value) => {
+                    pace.is_not_busy();
                     // After a failed flush only a flush shows that it works.
                     if !pace.is_in_doubt {
                         self.recovered(pace, true);

@@ -71,10 +71,14 @@ impl Pace {
         self.busy_since.get_or_insert_with(Instant::now).elapsed() > TELL_BUSY_AFTER
     }
 
+    /// The listener did what it was asked.
+    pub(crate) const fn is_not_busy(&mut self) {
+        self.busy_since = None;
+    }
+
     /// The listener took something. What comes again needs no flush.
     pub(crate) fn listened(&mut self, bytes: u64, comes_again: bool) {
         self.fruitless_hints = 0;
-        self.busy_since = None;
         self.last_data = Instant::now();
         self.had_data = true;
         if !comes_again {

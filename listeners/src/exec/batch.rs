@@ -34,6 +34,8 @@ pub(super) struct Settings {
 const EX_TEMPFAIL: i32 = 75;
 /// The data will never do.
 const EX_DATAERR: i32 = 65;
+/// What is killed is gone by then, unless the system itself holds it.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The listener.
 pub(super) struct Batch {
@@ -41,7 +43,7 @@ pub(super) struct Batch {
     secrets: Secrets,
     settings: Settings,
     /// What is under way, and at what.
-    job: Option<(Part, Process)>,
+    job: Option<(Part, Process, Instant)>,
     /// What of a batch was taken.
     taken: Option<Taken>,
 }
@@ -158,16 +160,22 @@ impl Batch {
         let mut hasher = DefaultHasher::new();
         input.hash(&mut hasher);
         let part = Part { entries, hash: hasher.finish() };
-        let job = self.job.take().filter(|(under_way, _)| *under_way == part);
-        let process = match job {
-            Some((_, process)) => process,
-            None => self.start(input)?,
+        let job = self.job.take().filter(|(under_way, ..)| *under_way == part);
+        let (process, began) = match job {
+            Some((_, process, began)) => (process, began),
+            None => (self.start(input)?, Instant::now()),
         };
         let Some(ended) = process.wait(until) else {
             let program = &self.program;
+            self.job = Some((part, process, began));
+            let time = self.settings.timeout + self.settings.grace + KILL_PATIENCE;
+            if began.elapsed() > time {
+                return Err(ListenError::Retry(format!(
+                    "{program} was killed when its time was up, and does not end: look \
+                     what its process waits for, such as a file system that does not answer"
+                )));
+            }
             let why = format!("{program} is still at work on {}", counted(entries));
-            self.job = Some((part, process));
-            // Nothing is wrong before its time is up, of which `Process` takes care.
             return Err(ListenError::Busy(why));
         };
         drop(process);

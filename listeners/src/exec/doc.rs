@@ -23,8 +23,8 @@ it is started with halves until that entry is found, and only that is set aside.
 other code, when it dies of a fault such as a segmentation fault, or has not ended after \
 `timeout`, `on_failure` decides. Killed by somebody else, or not started because it is gone \
 or may not be executed, it is tried again whatever `on_failure` says; so programs may be \
-replaced at any time, best by `mv`. While it takes longer than 2 seconds for a batch, the \
-listener is shown as retrying.\n\
+replaced at any time, best by `mv`. While it takes longer than a few seconds for a batch, \
+`where` says that it is still at work.\n\
 \n\
 With `mode: Acknowledged` it is started once and answers each line, in order, with a line \
 of its own: `OK` when it has it for good; `ERR why` when it never will: that entry is set \

@@ -160,10 +160,10 @@ impl Grams {
         (gram.wrapping_mul(GOLDEN) >> (u64::BITS - self.hash_bits)) as usize
     }
 
-    /// Another one, that does not depend on the first.
+    /// Another one, of the bytes in another order, that depends little on the first.
+    #[inline]
     const fn second_hash(self, gram: u64) -> usize {
-        let rest = gram.wrapping_mul(GOLDEN) << self.hash_bits;
-        (rest >> (u64::BITS - self.hash_bits)) as usize
+        self.hash(gram.swap_bytes())
     }
 
     /// Where in a literal its grams begin: as many in a row as a stride has places, where
