@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+/// No program takes so long to start.
+const START_PATIENCE: Duration = Duration::from_secs(60);
+
 /// One journal: its number, and its bytes.
 #[derive(Clone, Debug)]
 pub(crate) struct Journal {
@@ -194,6 +197,18 @@ impl Daemon {
         rustix::process::kill_process(pid, signal).unwrap();
     }
 
+    /// Whether it would do something of its own on a signal, or is over.
+    fn heeds(&self, signal: rustix::process::Signal) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid()));
+        let Ok(status) = status else { return true };
+        if status.contains("\nState:\tZ") {
+            return true;
+        }
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t"));
+        let caught = caught.and_then(|mask| u64::from_str_radix(mask, 16).ok());
+        caught.is_none_or(|mask| mask >> (signal.as_raw() - 1) & 1 == 1)
+    }
+
     pub(crate) fn is_running(&mut self) -> bool {
         self.0.try_wait().unwrap().is_none()
     }
@@ -205,6 +220,8 @@ impl Daemon {
 
     /// Asks it to stop and waits until it has.
     pub(crate) fn stop(mut self) {
+        // One that was just started would be ended by the signal.
+        assert!(wait_until(START_PATIENCE, || self.heeds(rustix::process::Signal::TERM)));
         self.signal(rustix::process::Signal::TERM);
         let status = self.0.wait().unwrap();
         assert!(status.success(), "{status}");
