@@ -154,7 +154,7 @@ impl Source for JournalSource {
     }
 
     fn is_at(&self, path: &Path) -> bool {
-        path == self.0.live || resolved(path) == resolved(&self.0.live)
+        resolved(path) == resolved(&self.0.live)
     }
 
     fn concerns(&self, path: &Path) -> bool {

@@ -27,8 +27,8 @@ pub(super) const LIMITS: &[&str] = &[
      while nobody looked, each counts as the other's.",
     "A file called as a log is with a date or a number in it (`app-20261120.log` or \
      `app.1.log` beside `app.log`) counts as **a rotated file of that log**, and what comes \
-     to it later is not read. When something comes while the log itself rests, that is said; if it is a log of its own, \
-     name it in `paths` without wildcards.",
+     to it later is not read. When something comes while the log itself rests, that is \
+     said; if it is a log of its own, name it in `paths` without wildcards.",
     "A log that was deleted while Tripline was down, and does not come again, is not missed: \
      nobody can tell whether more was written to it. A deleted log that was read to its end \
      is let go after 15 minutes without a write, or sooner when many files are open.",
